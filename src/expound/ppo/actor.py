@@ -1,0 +1,74 @@
+"""What PPO needs of a model: the Protocols that `models/branches` fulfils, in tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+from torch.nn import Parameter
+
+from expound.ppo.rollout import Batch, Rollouts
+from expound.records import Prompt, SamplingKey
+from expound.settings import SamplingSettings
+
+Member = Literal["policy", "value"]
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """Log-probabilities of the response tokens of a batch and the entropy of the distributions, each [n]."""
+
+    logprobs: Tensor
+    entropy: Tensor
+
+
+@dataclass(frozen=True)
+class RewardValues:
+    """Rewards of episodes, before normalising: mean over the members and their spread, each [episodes]."""
+
+    mean: Tensor
+    sd: Tensor
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rollouts with what is computed once and used in every epoch.
+
+    `rollouts` carry the trunk activations; `reference_logprobs`, `old_logprobs` and `old_values` are flat
+    [response tokens], episode by episode; `features` [response tokens, width] are what the value reads.
+    """
+
+    rollouts: Rollouts
+    old_logprobs: Tensor
+    reference_logprobs: Tensor
+    features: Tensor
+
+
+class Actor(Protocol):
+    """A policy with a value function over one frozen trunk."""
+
+    def sample(
+        self, prompts: Sequence[Prompt], responses: int, sampling: SamplingSettings, key: SamplingKey
+    ) -> Rollouts:
+        """Return `responses` episodes for each prompt, those of a prompt side by side."""
+
+    def prepare(self, rollouts: Rollouts) -> Prepared:
+        """Compute trunk, old and reference log-probabilities and value features, once, without gradient."""
+
+    def logprobs(self, batch: Batch) -> TokenLogprobs:
+        """Return the policy's log-probabilities (at the sampling temperature); they carry gradients."""
+
+    def values(self, features: Tensor) -> Tensor:
+        """Return the value at each response step, from features [n, width]; carries gradients."""
+
+    def parameters(self, member: Member) -> Sequence[Parameter]:
+        """Return what learns in a member."""
+
+
+class TokenReward(Protocol):
+    """A reward of whole episodes."""
+
+    def of(self, prepared: Prepared) -> RewardValues:
+        """Return the rewards of all episodes."""

@@ -1,0 +1,209 @@
+"""Every knob of every step, parsed from project.toml. What nobody should turn is a constant beside its formula."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from expound.errors import SettingsError
+from expound.records import BallotKind
+
+FORMAT = 1
+Auto = Literal["auto"]
+PanelKind = Literal["people", "simulated"]
+REFUSED_SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size")
+
+
+class Section(BaseModel):
+    """A table of project.toml; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ProjectSettings(Section):
+    """What the project is."""
+
+    format: int = Field(FORMAT, description="Version of the folder's format.")
+    name: str = Field(description="What the project is called on pages and reports.")
+    task: str = Field(description="Kind of explanation: answer, or the name of a task with a task.toml.")
+    model: str = Field(description="Model reference: package:MODULE/FILE, a folder, a .gguf file or a hub name.")
+    prompts: str = Field("prompts/*", description="Prompt files, relative to the project folder.")
+    seed: int = Field(0, ge=0, description="Everything random follows from it.")
+
+
+class PanelSettings(Section):
+    """Who judges."""
+
+    kinds: tuple[PanelKind, ...] = Field(("people",), min_length=1, description="people, or simulated alone.")
+
+    @model_validator(mode="after")
+    def _simulated_alone(self) -> PanelSettings:
+        if "simulated" in self.kinds and len(self.kinds) > 1:
+            raise ValueError("a simulated panel is never mixed with people; give one kind")
+        return self
+
+
+class AskingSettings(Section):
+    """What the raters are asked in a round."""
+
+    ballots: tuple[BallotKind, ...] = Field(("comparison",), min_length=1, description="Kinds of question.")
+    count: int | Auto = Field("auto", description="Questions of each kind in a round; auto: 2 a train prompt, 60-600.")
+    overlap: int = Field(3, ge=1, le=20, description="Raters who answer an overlapping question.")
+    overlap_share: float = Field(0.2, ge=0, le=1, description="Share of the questions that overlap.")
+
+
+class SamplingSettings(Section):
+    """How responses are drawn. The distribution is never truncated: PPO needs the probabilities it samples from."""
+
+    temperature: float = Field(0.7, ge=0, le=2, description="Divides the logits of policy and reference alike; 0: greedy.")
+    max_new_tokens: int = Field(128, ge=1, le=4096, description="Tokens after which a response is cut.")
+    responses_per_prompt: int = Field(
+        4, ge=2, le=64, description="Responses a prompt, judged and in PPO; the first round judges half as many again."
+    )
+
+
+class RewardSettings(Section):
+    """The reward model."""
+
+    members: int = Field(4, ge=1, le=16, description="Members; their spread is the reward's uncertainty.")
+
+
+class PpoSettings(Section):
+    """Proximal policy optimisation."""
+
+    live_layers: int | Literal["third"] = Field("third", description="Decoder layers that learn, counted from the top.")
+    updates: int = Field(8, ge=1, le=1000, description="Updates a round.")
+    episodes: int = Field(32, ge=2, description="Responses sampled for an update.")
+    epochs: int = Field(4, ge=1, le=16, description="Passes over the responses of an update.")
+    minibatches: int = Field(4, ge=1, le=64, description="Optimiser steps in a pass.")
+    learning_rate: float | Auto = Field("auto", description="AdamW's, falling linearly; auto: 2e-4.")
+    kl_weight: float = Field(0.05, ge=0, description="Weight of the KL to the reference in the reward, at the start.")
+    kl_target: float | Auto = Field(
+        "auto", description="Nats a response the controller holds; auto: 0.1 a token, at most 6; 0: weight is fixed."
+    )
+    caution: float = Field(1.0, ge=0, description="Standard deviations of the members taken from the reward.")
+
+
+class MeasuringSettings(Section):
+    """What is asked about held-out prompts."""
+
+    responses: int = Field(1, ge=1, le=16, description="Responses a held-out prompt and side; one comparison each.")
+    overlap: int = Field(1, ge=1, le=20, description="Raters who answer each held-out comparison.")
+
+
+class StoppingSettings(Section):
+    """When to stop going round."""
+
+    max_rounds: int = Field(5, ge=1, le=100, description="Rounds after which the project ends.")
+
+
+class SiteSettings(Section):
+    """The rating site."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8800, ge=0, le=65535, description="Port to listen on; 0: any free one.")
+
+
+class Settings(Section):
+    """All of project.toml."""
+
+    project: ProjectSettings
+    panel: PanelSettings = PanelSettings()
+    asking: AskingSettings = AskingSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    reward: RewardSettings = RewardSettings()
+    ppo: PpoSettings = PpoSettings()
+    measuring: MeasuringSettings = MeasuringSettings()
+    stopping: StoppingSettings = StoppingSettings()
+    site: SiteSettings = SiteSettings()
+
+    @model_validator(mode="after")
+    def _people_compare(self) -> Settings:
+        if "people" in self.panel.kinds and "rating" in self.asking.ballots:
+            raise ValueError('the rating page asks people for comparisons only; set [asking] ballots = ["comparison"]')
+        return self
+
+    @model_validator(mode="after")
+    def _episodes_divide(self) -> Settings:
+        unit = self.sampling.responses_per_prompt * self.ppo.minibatches
+        if self.ppo.episodes % unit:
+            lower, upper = max(1, self.ppo.episodes // unit) * unit, (self.ppo.episodes // unit + 1) * unit
+            raise ValueError(
+                f"[ppo] episodes = {self.ppo.episodes} is no multiple of responses_per_prompt x minibatches = {unit}; "
+                f"use {lower} or {upper}"
+            )
+        return self
+
+
+def parse(text: str, where: str = "project.toml") -> Settings:
+    """Return the settings that the text of a project.toml holds.
+
+    Errors: SettingsError for broken TOML, an unknown table or key (with the nearest name), a value out of range.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
+    try:
+        # Strict mode refuses a list for a tuple in Python data but not in JSON, which is what TOML arrays mean.
+        return Settings.model_validate_json(json.dumps(tables, default=str))
+    except ValidationError as error:
+        raise _explain(error, where) from error
+
+
+def dump(settings: Settings) -> str:
+    """Return the settings as canonical JSON, every default written out."""
+    return json.dumps(settings.model_dump(mode="json"), sort_keys=True, indent=1)
+
+
+def undump(text: str) -> Settings:
+    """Return the settings that `dump` wrote."""
+    return Settings.model_validate_json(text)
+
+
+def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
+    """Return the keys that differ, as "table.key"."""
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    return tuple(
+        f"{table}.{key}" for table in sorted(after) for key in sorted(after[table]) if before[table][key] != after[table][key]
+    )
+
+
+def _explain(error: ValidationError, where: str) -> SettingsError:
+    first = error.errors()[0]
+    path = tuple(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return _unknown(path, where)
+    if first["type"] == "missing":
+        table = f"[{path[0]}]"
+        what = f"{where}: {table} is missing." if len(path) == 1 else f"{where}: {table} lacks '{path[1]}'."
+        return SettingsError(what, "Add it.")
+    place = f"[{path[0]}] {'.'.join(path[1:])}: " if path else ""
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if not path else f" (given: {first['input']!r})"
+    return SettingsError(f"{where}: {place}{message}{given}.", "Change it and run the same command again.")
+
+
+def _unknown(path: tuple[str, ...], where: str) -> SettingsError:
+    key = path[-1]
+    if len(path) == 1:
+        known = list(Settings.model_fields)
+        what = f"{where}: there is no table [{key}]."
+    else:
+        known = [name for name in _section_fields(path[0])]
+        what = f"{where}: [{path[0]}] has no key '{key}'."
+        if path[0] == "sampling" and key in REFUSED_SAMPLING:
+            return SettingsError(what, "A truncated distribution would make PPO's ratios wrong; use temperature alone.")
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    remedy = f"Did you mean '{near[0]}'?" if near else f"It may hold {', '.join(known)}."
+    return SettingsError(what, remedy)
+
+
+def _section_fields(table: str) -> tuple[str, ...]:
+    section = Settings.model_fields[table].annotation
+    assert isinstance(section, type) and issubclass(section, Section)
+    return tuple(section.model_fields)
