@@ -1,0 +1,132 @@
+"""Whether the words of a sentence stand in an order that English allows, judged by its small words alone.
+
+No grammar: tables of neighbours that do not occur. Honest sentences pass, shuffled words rarely do.
+"""
+
+from __future__ import annotations
+
+import re
+
+from expound.text import FUNCTION_WORDS, WORD
+
+_DETERMINERS = frozenset("the a an my your their its our every".split())
+_SUBJECTS = frozenset("i he we they".split())
+_BE = frozenset("is are was were am".split())
+_HAVE = frozenset("has have had".split())
+_DO = frozenset("do does did".split())
+_MODALS = frozenset("will would shall should can could may might must cannot".split())
+_FINITE = _BE | _HAVE | _DO | _MODALS
+_JOINERS = frozenset("and or but nor".split())
+_CLAUSE = frozenset("because although though if unless while whereas since when".split())
+_PREPOSITIONS = frozenset(
+    "of at for from with into onto upon during despite per via among between toward towards against without within".split()
+)
+_PLACES = frozenset("in on by to over under above below through throughout across along around near".split())
+_LATE = _PREPOSITIONS | _JOINERS | _CLAUSE | frozenset({"than"})
+
+_AFTER_DETERMINER = frozenset(
+    "own other same most more less least few many little much very only half another rather just still already once"
+    " even almost quite inside outside above too never not off up down".split()
+)
+_BEFORE_OF = frozenset(
+    "out inside outside because instead up off down most many much some any all each one none either neither both half few"
+    " little more less least this that these those what mine yours his hers ours theirs here other others same own"
+    " which not and or but is was are".split()
+)
+_FORBIDDEN: dict[str, frozenset[str]] = {
+    **{word: FUNCTION_WORDS - _AFTER_DETERMINER for word in _DETERMINERS},
+    **{word: _FINITE | _SUBJECTS | _JOINERS | _CLAUSE | (_PREPOSITIONS - {word}) | {"to", "than"} for word in _PREPOSITIONS},
+    **{word: _FINITE | _SUBJECTS | _JOINERS | {"because", "of", "than"} for word in ("in", "on", "by")},
+    **{word: (_FINITE | _DETERMINERS | _LATE | _SUBJECTS) - {"have", "do"} for word in _MODALS},
+    **{word: _FINITE | _SUBJECTS | _JOINERS | frozenset("of than if be".split()) for word in _BE},
+    **{word: (_FINITE | _SUBJECTS | _LATE | frozenset({"be"})) - {"for", "from", "had"} for word in _HAVE},
+    **{word: _FINITE | _JOINERS | frozenset("of than be been".split()) for word in _DO},
+    **{word: _FINITE | _JOINERS | frozenset({"than"}) for word in _CLAUSE},
+    **{word: frozenset("and or but nor than".split()) for word in _JOINERS},
+    **{word: _DETERMINERS | _LATE | _PLACES | _SUBJECTS | {"it"} - _JOINERS for word in _SUBJECTS},
+    "to": (_FINITE - {"have", "do"}) | _LATE | _SUBJECTS | _PLACES | frozenset({"been"}),
+    "it": _SUBJECTS | {"it"},
+    "than": _JOINERS | frozenset({"of", "than", "because"}),
+    "very": _DETERMINERS | _FINITE | _PREPOSITIONS | _SUBJECTS | _JOINERS,
+    "be": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
+    "been": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
+}
+_NEVER_LAST = _DETERMINERS | _JOINERS | _CLAUSE | _SUBJECTS | frozenset(
+    "of during until despite per via among upon into onto than to very".split()
+)
+_PERFECT = _HAVE | frozenset("having hasn't haven't hadn't 've".split())
+_BEFORE_BE = _MODALS | frozenset("to let make makes made don't do won't wouldn't can't couldn't shouldn't".split())
+_LONGEST_LIST = 7
+_TOKEN = re.compile(rf"({WORD.pattern})([^\w]*)")
+_PAUSE = re.compile(r"[,;:()–—]|\s-\s")
+
+
+def _clauses(sentence: str) -> list[list[str]]:
+    """Split a sentence into runs of lower-case words without a comma, colon or bracket between them."""
+    runs: list[list[str]] = [[]]
+    for match in _TOKEN.finditer(sentence):
+        runs[-1].append(match.group(1).lower().replace("’", "'"))
+        if _PAUSE.search(match.group(2)):
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _article_misfits(left: str, right: str) -> bool:
+    """Say whether a stands before a vowel or an before a consonant."""
+    if left == "a":
+        return right[0] in "aeio" and not right.startswith(("eu", "one", "once", "ewe"))
+    return left == "an" and right[0] not in "aeiouh8" and len(right) > 1 and right not in ("11", "18")
+
+
+def _clash(left: str, right: str) -> bool:
+    """Say whether two words cannot be neighbours."""
+    if left == right and left not in ("had", "that", "very"):
+        return True
+    if right == "of" and left in FUNCTION_WORDS and left not in _BEFORE_OF:
+        return True
+    return right in _FORBIDDEN.get(left, frozenset()) or _article_misfits(left, right)
+
+
+def _lacks_auxiliary(run: list[str], place: int) -> bool:
+    """Say whether been stands without have, or be without to or could, among the three words before it."""
+    before = frozenset(run[max(0, place - 3) : place])
+    if run[place] == "been":
+        return not before & _PERFECT
+    return run[place] == "be" and not before & _BEFORE_BE
+
+
+def _is_list(run: list[str]) -> bool:
+    """Say whether content words follow one another endlessly, or are strung together by and."""
+    longest = length = 0
+    for word in run:
+        length = 0 if word in FUNCTION_WORDS else length + 1
+        longest = max(longest, length)
+    ands = [place for place, word in enumerate(run) if word in ("and", "or")]
+    return longest > _LONGEST_LIST or any(b - a == 2 for a, b in zip(ands, ands[1:], strict=False))
+
+
+def _odd_capitals(sentence: str, lower_case_words: frozenset[str]) -> bool:
+    """Say whether a word inside the sentence has a capital that it should not have."""
+    inside = [match.group(1) for match in _TOKEN.finditer(sentence)][1:]
+    capitals = [word.lower() for word in inside if word[0].isupper() and word != "I" and word[1:2] not in ("'", "’")]
+    return any(word in FUNCTION_WORDS or word in lower_case_words for word in capitals)
+
+
+def is_ordered(sentence: str, lower_case_words: frozenset[str]) -> bool:
+    """Say whether the words of a sentence may stand in this order.
+
+    `lower_case_words` are words known to be no names; with a capital inside a sentence they betray a seam.
+    """
+    runs = _clauses(sentence)
+    if not runs or _odd_capitals(sentence, lower_case_words) or runs[-1][-1] in _NEVER_LAST:
+        return False
+    if sum(len(run) == 1 and run[0] not in FUNCTION_WORDS for run in runs) > 3:
+        return False
+    for run in runs:
+        if run[-1] in _DETERMINERS or _is_list(run):
+            return False
+        if any(_clash(left, right) for left, right in zip(run, run[1:], strict=False)):
+            return False
+        if any(_lacks_auxiliary(run, place) for place in range(len(run))):
+            return False
+    return True

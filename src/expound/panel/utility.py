@@ -1,0 +1,298 @@
+"""The hidden gold utility of the example `answer`: how well a response answers why, 0 to 1.
+
+The simulated raters see it through noise; nothing that learns may read it. It is built so that nothing can be added
+to a response from outside: stock phrases, causal words and full stops earn nothing, only facts do.
+It reads words, not meaning: beyond the listed wrong wordings it does not see a polarity turned round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from expound.errors import PromptError
+from expound.panel.order import is_ordered
+from expound.records import Json
+from expound.text import (
+    copied_words,
+    finished_part,
+    is_function_word,
+    lower_words,
+    names,
+    numbers,
+    repeated_ngrams,
+    sentences,
+    stem,
+    words,
+)
+
+Group = tuple[str, ...]
+Fact = tuple[Group, ...]
+
+FACT_WEIGHTS = {"reason": 0.5, "mechanism": 0.3, "evidence": 0.2}
+PARTIAL = 0.3
+CUT = 0.8
+CAUSAL = frozenset("because since as due so therefore cause causes caused causing led leads reason owing thanks".split())
+# Words about the text, not about its matter: an answer may use them, but they carry nothing.
+STOCK = frozenset(
+    "text texts passage passages story article author writer source narrative paragraph sentence information detail"
+    " details context description account reason reasons evidence evidenced answer answers question fact facts"
+    " explanation explanations conclusion conclude concludes concluded summary example case thing things way clear"
+    " clearly true truly correct correctly obvious obviously evident evidently certain certainly sure surely say says"
+    " said saying state states stated stating statement tell tells told mention mentions mentioned show shows showed"
+    " shown showing indicate indicates indicated suggest suggests suggested explain explains explained describe"
+    " describes described prove proves proved proof demonstrate demonstrates demonstrated confirm confirms confirmed"
+    " support supports supported imply implies implied mean means meant hope hopes helps help helped helpful"
+    " understand understood understanding see seen according accordingly based given reader readers due cause causes"
+    " caused result results resulted consequence consequently finally lastly first firstly second secondly overall"
+    " important importantly note noted doubt think believe know known simply indeed actually basically really follow"
+    " follows following happen happens happened let thank thanks please sense point points main briefly short".split()
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a right answer to one prompt says, and what it must not say.
+
+    A fact is a tuple of groups, a group a tuple of word starts; one sentence has to hold a member of every group.
+    """
+
+    reason: Fact
+    mechanism: Fact
+    evidence: Fact
+    side: tuple[Fact, ...]
+    wrong: tuple[Fact, ...]
+    ideal: str
+
+    @staticmethod
+    def parse(meta: Mapping[str, Json], where: str = "a prompt") -> Facts:
+        """Read the facts from a prompt's meta.
+
+        Errors: PromptError where a part is missing or has another form.
+        """
+        facts, ideal = meta.get("facts"), meta.get("ideal")
+        if not isinstance(facts, Mapping) or set(facts) != set(FACT_WEIGHTS):
+            raise PromptError(
+                f'The meta of {where} has "facts" {facts!r}.', f"Give it the facts {', '.join(FACT_WEIGHTS)}."
+            )
+        if not isinstance(ideal, str) or not ideal.strip():
+            raise PromptError(f'The meta of {where} has "ideal" {ideal!r}.', "Write the ideal answer there.")
+        reason, mechanism, evidence = (_fact(facts[name], f"{name} of {where}") for name in FACT_WEIGHTS)
+        side, wrong = (_facts(meta.get(name), f"{name} of {where}") for name in ("side", "wrong"))
+        return Facts(reason, mechanism, evidence, side, wrong, ideal)
+
+    def weighted(self) -> tuple[tuple[Fact, float], ...]:
+        """Return the three facts with their weights."""
+        return tuple(zip((self.reason, self.mechanism, self.evidence), FACT_WEIGHTS.values(), strict=True))
+
+
+def _fact(value: Json, where: str) -> Fact:
+    """Read one fact from a list of groups such as "closed|shut"."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise PromptError(f"The {where} is {value!r}.", "Write it as a list of groups of word starts.")
+    groups: list[Group] = []
+    for group in value:
+        members = tuple(group.split("|")) if isinstance(group, str) else ()
+        if not members or any(not member or member != member.strip().lower() for member in members):
+            raise PromptError(
+                f"The {where} has the group {group!r}.", 'Write word starts in lower case, divided by "|".'
+            )
+        groups.append(members)
+    return tuple(groups)
+
+
+def _facts(value: Json, where: str) -> tuple[Fact, ...]:
+    """Read a list of facts."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise PromptError(f"The {where} is {value!r}.", "Write it as a list of lists of groups.")
+    return tuple(_fact(fact, where) for fact in value)
+
+
+def ramp(x: float, start: float, end: float) -> float:
+    """Rise from 0 at `start` to 1 at `end`."""
+    return min(1.0, max(0.0, (x - start) / (end - start)))
+
+
+def pieces(text: str) -> tuple[str, ...]:
+    """List the words of text in lower case, a hyphenated word also as its parts."""
+    found: list[str] = []
+    for word in lower_words(text):
+        parts = [part for part in word.replace(":", "-").split("-") if part]
+        found += [word, *parts] if len(parts) > 1 else [word]
+    return tuple(found)
+
+
+def groups_found(fact: Fact, held: Sequence[str], asked: Sequence[str] = ()) -> int:
+    """Count the groups of a fact of which a word in `held` begins with a member.
+
+    Members that begin a word of the question (`asked`) are left out, unless they are all there is.
+    """
+    found = 0
+    for group in fact:
+        own = tuple(member for member in group if not any(word.startswith(member) for word in asked)) or group
+        found += any(word.startswith(own) for word in held)
+    return found
+
+
+def is_found(fact: Fact, held: Sequence[str], asked: Sequence[str] = ()) -> bool:
+    """Say whether every group of a fact is found among the words of one sentence."""
+    return groups_found(fact, held, asked) == len(fact)
+
+
+@dataclass(frozen=True)
+class _Material:
+    """Question and source as stems and words."""
+
+    asked: tuple[str, ...]
+    asked_stems: frozenset[str]
+    source_stems: frozenset[str]
+    lower_case: frozenset[str]
+
+    @staticmethod
+    def of(question: str, source: str) -> _Material:
+        """Read the material once."""
+        both = words(f"{source} {question}")
+        return _Material(
+            pieces(question),
+            frozenset(stem(word) for word in pieces(question) if _carries(word)),
+            frozenset(stem(word) for word in pieces(source) if _carries(word)),
+            frozenset(word for word in both if word[0].islower()),
+        )
+
+
+@dataclass(frozen=True)
+class _Sentence:
+    """A sentence of a response: its words, their stems known from the material, and whether it counts."""
+
+    held: tuple[str, ...]
+    length: int
+    grounded: frozenset[str]
+    foreign: int
+    counts: bool
+
+
+def _carries(word: str) -> bool:
+    """Say whether a word carries matter: neither grammar nor talk about the text."""
+    return not is_function_word(word) and word not in STOCK
+
+
+def _core(tokens: Sequence[str], known: frozenset[str]) -> tuple[str, ...]:
+    """Keep what lies between the first and the last word known from the material."""
+    places = [place for place, word in enumerate(tokens) if _carries(word) and stem(word) in known]
+    return tuple(tokens[places[0] : places[-1] + 1]) if places else ()
+
+
+def _trimmed(tokens: Sequence[str]) -> tuple[str, ...]:
+    """Cut runs of small words and talk about the text off both ends where they hold such talk."""
+    places = [place for place, word in enumerate(tokens) if _carries(word)]
+    if not places:
+        return ()
+    first, last = places[0], places[-1] + 1
+    start = first if STOCK & set(tokens[:first]) else 0
+    end = last if STOCK & set(tokens[last:]) else len(tokens)
+    return tuple(tokens[start:end])
+
+
+def _read(sentence: str, material: _Material, *, opens: bool) -> _Sentence:
+    """Measure one sentence of a response; `opens` says that it is the first."""
+    tokens = lower_words(sentence)
+    carrying = [word for word in pieces(sentence) if _carries(word)]
+    known = material.asked_stems | material.source_stems
+    grounded = frozenset(stem(word) for word in carrying) & known
+    foreign = sum(stem(word) not in known for word in carrying)
+    core = _core(tokens, known)
+    small = sum(map(is_function_word, core)) / len(core) if core else 0.0
+    counts = (
+        len(grounded - material.asked_stems) >= 1
+        and len(grounded) >= 2
+        and len(carrying) - foreign >= 0.6 * len(carrying)
+        and 0.15 <= small <= 0.75
+        and len(core) <= 45
+        and (opens or not sentence[0].islower())
+        and not sentence.rstrip("\"'”’)").endswith("?")
+        and is_ordered(sentence, material.lower_case)
+    )
+    return _Sentence(_split(_trimmed(tokens)), len(tokens), grounded, foreign, counts)
+
+
+def _split(tokens: Sequence[str]) -> tuple[str, ...]:
+    """Add the parts of hyphenated words."""
+    return pieces(" ".join(tokens))
+
+
+def _whole(text: str, *, finished: bool) -> str:
+    """Drop the tail that the token limit left, and before it sentences that end in small words or stock talk.
+
+    The last stop of a cut response may itself be glued on, so its sentence must end in a word that carries matter.
+    """
+    if finished:
+        return text
+    kept = finished_part(text)
+    while kept:
+        tokens = lower_words(kept)
+        if tokens and _carries(tokens[-1]):
+            return kept
+        last = sentences(kept)[-1]
+        kept = finished_part(kept[: kept.rindex(last)]) if last in kept else ""
+    return kept
+
+
+def _facts_told(counting: Sequence[_Sentence], facts: Facts, material: _Material) -> float:
+    """Add up the weights of the facts found; a fact found in part earns a part of PARTIAL of its weight."""
+    total = 0.0
+    for fact, weight in facts.weighted():
+        share = max((groups_found(fact, one.held, material.asked) / len(fact) for one in counting), default=0.0)
+        total += weight * (1.0 if share == 1.0 else PARTIAL * share)
+    return total
+
+
+def _effect_named(counting: Sequence[_Sentence], facts: Facts, material: _Material) -> float:
+    """Say how far a sentence with the reason also names what was asked about: two words of the question are enough."""
+    asked = [
+        len(one.grounded & material.asked_stems) for one in counting if is_found(facts.reason, one.held, material.asked)
+    ]
+    return ramp(max(asked, default=0), 0, 2)
+
+
+def _side_cost(read: Sequence[_Sentence], facts: Facts, material: _Material) -> float:
+    """Halve for each side fact (two at most) that is given as the cause, and take a fifth where it is only told."""
+    factor = 1.0
+    for side in facts.side[:2]:
+        holding = [one for one in read if is_found(side, one.held)]
+        causal = any(CAUSAL & set(one.held) or is_found(facts.reason, one.held, material.asked) for one in holding)
+        factor *= 0.5 if causal else 0.8 if holding else 1.0
+    return factor
+
+
+def _faults(text: str, source: str, question: str) -> float:
+    """Multiply what repetition, copying, length and unsupported numbers and names leave of a response.
+
+    All are absolute counts, not shares: no added word can make them smaller.
+    """
+    repeated = ramp(repeated_ngrams(text), 1, 8)
+    copied = ramp(copied_words(text, source), 4, 14)
+    length = ramp(len(words(text)), 60, 90)
+    known = frozenset(pieces(f"{source} {question}"))
+    strangers = sum(name.lower() not in known for name in names(text))
+    invented = len(numbers(text) - numbers(f"{source} {question}") - {"1"}) + strangers
+    return (1 - repeated) * (1 - 0.9 * copied) * (1 - length) * (1 - 0.2 * min(3, invented))
+
+
+def gold_utility(text: str, *, question: str, source: str, facts: Facts, finished: bool = True) -> float:
+    """Return how well a response answers the question from its source, 0 to 1.
+
+    Only sentences count that are in order, on the matter and grounded in the source. Facts told weigh .65, naming the
+    effect beside its reason .10, staying within the material .25. Everything else can only take away.
+    """
+    kept = _whole(text, finished=finished)
+    material = _Material.of(question, source)
+    read = [_read(one, material, opens=place == 0) for place, one in enumerate(sentences(kept))]
+    counting = [one for one in read if one.counts]
+    told = _facts_told(counting, facts, material)
+    grounding = (1 - ramp(sum(one.foreign for one in read), 1, 8)) * (0.3 + 0.7 * min(1.0, told / FACT_WEIGHTS["reason"]))
+    worth = 0.65 * told + 0.10 * _effect_named(counting, facts, material) + 0.25 * grounding
+    size = ramp(len(frozenset().union(*(one.grounded for one in counting))), 1, 5)
+    idle = 1 - 0.6 * ramp(sum(one.length for one in read if not one.counts), 0, 25)
+    wrong = 0.4 ** sum(any(is_found(fact, one.held) for one in read) for fact in facts.wrong)
+    total = worth * size * idle * wrong * _side_cost(read, facts, material) * _faults(kept, source, question)
+    return total * (1.0 if finished else CUT)
