@@ -9,20 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tiny import save_tiny
-
 NEVER_SKIPPED_IN_CI = ("browser", "smollm2")
 
 
 @pytest.fixture(scope="session")
 def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a Hugging Face folder with a tiny random Llama and its tokenizer. Read it, never write into it."""
+    from tests.support.tiny import save_tiny  # here, so that tests without models start quickly
+
     return save_tiny(tmp_path_factory.mktemp("models") / "tiny-llama", kind="llama")
 
 
 @pytest.fixture(scope="session")
 def tiny_gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a Hugging Face folder with a tiny random GPT-2 and its tokenizer. Read it, never write into it."""
+    from tests.support.tiny import save_tiny
+
     return save_tiny(tmp_path_factory.mktemp("models") / "tiny-gpt2", kind="gpt2")
 
 
