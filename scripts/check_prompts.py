@@ -13,9 +13,9 @@ from itertools import combinations
 from pathlib import Path
 
 from expound.errors import PromptError
-from expound.panel.order import is_ordered
+from expound.panel.order import Spelling, is_ordered
 from expound.panel.utility import STOCK, Fact, Facts, gold_utility, is_found, pieces
-from expound.text import is_ended, is_function_word, lower_words, names, ngrams, numbers, sentences, stems, words
+from expound.text import is_ended, is_function_word, lower_words, names, ngrams, numbers, sentences, stems
 
 KEYS = ["id", "split", "text", "source", "meta"]
 META = ["facts", "side", "wrong", "ideal"]
@@ -70,8 +70,8 @@ def source_faults(entry: Entry) -> Iterator[str]:
         yield f"source has {len(parts)} sentences, not 4 to 6"
     if not entry.question.startswith("Why ") or not entry.question.endswith("?"):
         yield "text is no why-question"
-    lower = frozenset(word for word in words(f"{entry.source} {entry.question}") if word[0].islower())
-    yield from (f"the utility takes this for shuffled: {part!r}" for part in parts if not is_ordered(part, lower))
+    spelling = Spelling.of(entry.source, entry.question)
+    yield from (f"the utility takes this for shuffled: {part!r}" for part in parts if not is_ordered(part, spelling))
 
 
 def _holds(fact: Fact, text: str, asked: Sequence[str] = ()) -> bool:
@@ -149,9 +149,9 @@ def ideal_faults(entry: Entry) -> Iterator[str]:
     if share < 0.75:
         missing = sorted({one for one in told if one not in there})
         yield f"only {share:.0%} of the ideal's content words stand in source or question; missing {missing}"
-    lower = frozenset(word for word in words(both) if word[0].islower())
-    yield from (f"the utility takes this for shuffled: {part!r}" for part in parts if not is_ordered(part, lower))
-    strange = (numbers(ideal) - numbers(both) - {"1"}) | {n for n in names(ideal) if n.lower() not in pieces(both)}
+    spelling = Spelling.of(entry.source, entry.question)
+    yield from (f"the utility takes this for shuffled: {part!r}" for part in parts if not is_ordered(part, spelling))
+    strange = (numbers(ideal) - numbers(both) - {"1"}) | {n for n in names(ideal) if not set(pieces(n)) <= set(pieces(both))}
     if strange:
         yield f"ideal has numbers or names the source lacks: {sorted(strange)}"
     yield from _words_starting(entry.facts.reason, pieces(entry.question))
@@ -162,8 +162,8 @@ def value_faults(entry: Entry) -> Iterator[str]:
     ideal, first = entry.gold(entry.facts.ideal), entry.gold(sentences(entry.facts.ideal)[0])
     if ideal <= 0.7:
         yield f"ideal scores {ideal:.2f}, not above .70"
-    if first < 0.45:
-        yield f"first sentence of the ideal scores {first:.2f}, below .45 (does it hold the whole reason?)"
+    if first < 0.4:
+        yield f"first sentence of the ideal scores {first:.2f}, below .40 (does it hold the whole reason?)"
     parts = sentences(entry.source)
     poor = {"question echoed": entry.question.replace("?", "."), "whole source": entry.source, "empty": ""}
     poor |= {f"source sentences {n}-{n + 1}": " ".join(parts[n - 1 : n + 1]) for n in range(1, len(parts))}

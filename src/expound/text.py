@@ -27,7 +27,7 @@ FUNCTION_WORDS = frozenset(
     " behind beside besides beyond near toward towards off out up down away inside outside per via despite except"
     " and or but nor so yet because although though while whereas if unless whether than as then thus therefore hence"
     " however moreover also too very just only even still already again once not never there here rather quite almost"
-    " instead else more most less least much many few little own same let's isn't aren't wasn't weren't don't"
+    " instead now soon often always later else more most less least much many few little own same let's isn't aren't wasn't weren't don't"
     " doesn't didn't won't wouldn't can't couldn't shouldn't hasn't haven't hadn't it's that's there's cannot".split()
 )
 

@@ -6,10 +6,11 @@ No grammar: tables of neighbours that do not occur. Honest sentences pass, shuff
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from expound.text import FUNCTION_WORDS, WORD
+from expound.text import FUNCTION_WORDS, WORD, sentences, words
 
-_DETERMINERS = frozenset("the a an my your their its our every".split())
+DETERMINERS = frozenset("the a an my your their its our every".split())
 _SUBJECTS = frozenset("i he we they".split())
 _BE = frozenset("is are was were am".split())
 _HAVE = frozenset("has have had".split())
@@ -34,29 +35,29 @@ _BEFORE_OF = frozenset(
     " which not and or but is was are".split()
 )
 _FORBIDDEN: dict[str, frozenset[str]] = {
-    **{word: FUNCTION_WORDS - _AFTER_DETERMINER for word in _DETERMINERS},
+    **{word: FUNCTION_WORDS - _AFTER_DETERMINER for word in DETERMINERS},
     **{word: _FINITE | _SUBJECTS | _JOINERS | _CLAUSE | (_PREPOSITIONS - {word}) | {"to", "than"} for word in _PREPOSITIONS},
-    **{word: _FINITE | _SUBJECTS | _JOINERS | {"because", "of", "than"} for word in ("in", "on", "by")},
-    **{word: (_FINITE | _DETERMINERS | _LATE | _SUBJECTS) - {"have", "do"} for word in _MODALS},
+    **{word: _FINITE | _SUBJECTS | {"because", "of"} for word in ("in", "on", "by")},
+    **{word: (_FINITE | DETERMINERS | _LATE | _SUBJECTS) - {"have", "do"} for word in _MODALS},
     **{word: _FINITE | _SUBJECTS | _JOINERS | frozenset("of than if be".split()) for word in _BE},
     **{word: (_FINITE | _SUBJECTS | _LATE | frozenset({"be"})) - {"for", "from", "had"} for word in _HAVE},
     **{word: _FINITE | _JOINERS | frozenset("of than be been".split()) for word in _DO},
     **{word: _FINITE | _JOINERS | frozenset({"than"}) for word in _CLAUSE},
     **{word: frozenset("and or but nor than".split()) for word in _JOINERS},
-    **{word: _DETERMINERS | _LATE | _PLACES | _SUBJECTS | {"it"} - _JOINERS for word in _SUBJECTS},
+    **{word: DETERMINERS | _LATE | _PLACES | _SUBJECTS | {"it"} - _JOINERS for word in _SUBJECTS},
     "to": (_FINITE - {"have", "do"}) | _LATE | _SUBJECTS | _PLACES | frozenset({"been"}),
     "it": _SUBJECTS | {"it"},
     "than": _JOINERS | frozenset({"of", "than", "because"}),
-    "very": _DETERMINERS | _FINITE | _PREPOSITIONS | _SUBJECTS | _JOINERS,
+    "very": DETERMINERS | _FINITE | _PREPOSITIONS | _SUBJECTS | _JOINERS,
     "be": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
     "been": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
 }
-_NEVER_LAST = _DETERMINERS | _JOINERS | _CLAUSE | _SUBJECTS | frozenset(
+_NEVER_LAST = DETERMINERS | _JOINERS | _CLAUSE | _SUBJECTS | frozenset(
     "of during until despite per via among upon into onto than to very".split()
 )
 _PERFECT = _HAVE | frozenset("having hasn't haven't hadn't 've".split())
 _BEFORE_BE = _MODALS | frozenset("to let make makes made don't do won't wouldn't can't couldn't shouldn't".split())
-_LONGEST_LIST = 7
+_LONGEST_LIST = 8
 _TOKEN = re.compile(rf"({WORD.pattern})([^\w]*)")
 _PAUSE = re.compile(r"[,;:()–—]|\s-\s")
 
@@ -65,7 +66,8 @@ def _clauses(sentence: str) -> list[list[str]]:
     """Split a sentence into runs of lower-case words without a comma, colon or bracket between them."""
     runs: list[list[str]] = [[]]
     for match in _TOKEN.finditer(sentence):
-        runs[-1].append(match.group(1).lower().replace("’", "'"))
+        # The month is a name, not the modal.
+        runs[-1].append("month" if match.group(1) == "May" else match.group(1).lower().replace("’", "'"))
         if _PAUSE.search(match.group(2)):
             runs.append([])
     return [run for run in runs if run]
@@ -102,28 +104,41 @@ def _is_list(run: list[str]) -> bool:
         length = 0 if word in FUNCTION_WORDS else length + 1
         longest = max(longest, length)
     ands = [place for place, word in enumerate(run) if word in ("and", "or")]
-    return longest > _LONGEST_LIST or any(b - a == 2 for a, b in zip(ands, ands[1:], strict=False))
+    return longest > _LONGEST_LIST or sum(b - a == 2 for a, b in zip(ands, ands[1:], strict=False)) > 1
 
 
-def _odd_capitals(sentence: str, lower_case_words: frozenset[str]) -> bool:
-    """Say whether a word inside the sentence has a capital that it should not have."""
-    inside = [match.group(1) for match in _TOKEN.finditer(sentence)][1:]
-    capitals = [word.lower() for word in inside if word[0].isupper() and word != "I" and word[1:2] not in ("'", "’")]
-    return any(word in FUNCTION_WORDS or word in lower_case_words for word in capitals)
+@dataclass(frozen=True)
+class Spelling:
+    """Which words the material writes small, and which it writes with a capital inside a sentence."""
+
+    small: frozenset[str]
+    capital: frozenset[str]
+
+    @staticmethod
+    def of(*texts: str) -> Spelling:
+        """Read the spelling of the material."""
+        parts = [words(sentence) for text in texts for sentence in sentences(text)]
+        return Spelling(
+            frozenset(word for part in parts for word in part if word[0].islower()),
+            frozenset(word for part in parts for word in part[1:] if word[0].isupper()),
+        )
+
+    def is_odd(self, word: str) -> bool:
+        """Say whether a word has a capital inside a sentence that betrays a seam."""
+        if not word[0].isupper() or word in self.capital or word == "I" or word[1:2] in ("'", "’"):
+            return False
+        return word.lower() in FUNCTION_WORDS or word.lower() in self.small
 
 
-def is_ordered(sentence: str, lower_case_words: frozenset[str]) -> bool:
-    """Say whether the words of a sentence may stand in this order.
-
-    `lower_case_words` are words known to be no names; with a capital inside a sentence they betray a seam.
-    """
+def is_ordered(sentence: str, spelling: Spelling) -> bool:
+    """Say whether the words of a sentence may stand in this order, given the spelling of the material."""
     runs = _clauses(sentence)
-    if not runs or _odd_capitals(sentence, lower_case_words) or runs[-1][-1] in _NEVER_LAST:
+    if not runs or any(map(spelling.is_odd, words(sentence)[1:])) or runs[-1][-1] in _NEVER_LAST:
         return False
     if sum(len(run) == 1 and run[0] not in FUNCTION_WORDS for run in runs) > 3:
         return False
     for run in runs:
-        if run[-1] in _DETERMINERS or _is_list(run):
+        if run[-1] in DETERMINERS or _is_list(run):
             return False
         if any(_clash(left, right) for left, right in zip(run, run[1:], strict=False)):
             return False

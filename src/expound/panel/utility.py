@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from expound.errors import PromptError
-from expound.panel.order import is_ordered
+from expound.panel.order import DETERMINERS, Spelling, is_ordered
 from expound.records import Json
 from expound.text import (
     copied_words,
@@ -116,7 +116,7 @@ def ramp(x: float, start: float, end: float) -> float:
 def pieces(text: str) -> tuple[str, ...]:
     """List the words of text in lower case, a hyphenated word also as its parts."""
     found: list[str] = []
-    for word in lower_words(text):
+    for word in (one.removesuffix("'s").strip("'") for one in lower_words(text)):
         parts = [part for part in word.replace(":", "-").split("-") if part]
         found += [word, *parts] if len(parts) > 1 else [word]
     return tuple(found)
@@ -146,17 +146,16 @@ class _Material:
     asked: tuple[str, ...]
     asked_stems: frozenset[str]
     source_stems: frozenset[str]
-    lower_case: frozenset[str]
+    spelling: Spelling
 
     @staticmethod
     def of(question: str, source: str) -> _Material:
         """Read the material once."""
-        both = words(f"{source} {question}")
         return _Material(
             pieces(question),
             frozenset(stem(word) for word in pieces(question) if _carries(word)),
             frozenset(stem(word) for word in pieces(source) if _carries(word)),
-            frozenset(word for word in both if word[0].islower()),
+            Spelling.of(source, question),
         )
 
 
@@ -177,9 +176,12 @@ def _carries(word: str) -> bool:
 
 
 def _core(tokens: Sequence[str], known: frozenset[str]) -> tuple[str, ...]:
-    """Keep what lies between the first and the last word known from the material."""
+    """Keep what lies between the first and the last word known from the material, with an article before it."""
     places = [place for place, word in enumerate(tokens) if _carries(word) and stem(word) in known]
-    return tuple(tokens[places[0] : places[-1] + 1]) if places else ()
+    if not places:
+        return ()
+    start = places[0] - (places[0] > 0 and tokens[places[0] - 1] in DETERMINERS)
+    return tuple(tokens[start : places[-1] + 1])
 
 
 def _trimmed(tokens: Sequence[str]) -> tuple[str, ...]:
@@ -206,11 +208,11 @@ def _read(sentence: str, material: _Material, *, opens: bool) -> _Sentence:
         len(grounded - material.asked_stems) >= 1
         and len(grounded) >= 2
         and len(carrying) - foreign >= 0.6 * len(carrying)
-        and 0.15 <= small <= 0.75
+        and 0.12 <= small <= 0.75
         and len(core) <= 45
         and (opens or not sentence[0].islower())
         and not sentence.rstrip("\"'”’)").endswith("?")
-        and is_ordered(sentence, material.lower_case)
+        and is_ordered(sentence, material.spelling)
     )
     return _Sentence(_split(_trimmed(tokens)), len(tokens), grounded, foreign, counts)
 
@@ -273,7 +275,7 @@ def _faults(text: str, source: str, question: str) -> float:
     copied = ramp(copied_words(text, source), 4, 14)
     length = ramp(len(words(text)), 60, 90)
     known = frozenset(pieces(f"{source} {question}"))
-    strangers = sum(name.lower() not in known for name in names(text))
+    strangers = sum(not known.issuperset(pieces(name)) for name in names(text))
     invented = len(numbers(text) - numbers(f"{source} {question}") - {"1"}) + strangers
     return (1 - repeated) * (1 - 0.9 * copied) * (1 - length) * (1 - 0.2 * min(3, invented))
 
@@ -291,7 +293,7 @@ def gold_utility(text: str, *, question: str, source: str, facts: Facts, finishe
     told = _facts_told(counting, facts, material)
     grounding = (1 - ramp(sum(one.foreign for one in read), 1, 8)) * (0.3 + 0.7 * min(1.0, told / FACT_WEIGHTS["reason"]))
     worth = 0.65 * told + 0.10 * _effect_named(counting, facts, material) + 0.25 * grounding
-    size = ramp(len(frozenset().union(*(one.grounded for one in counting))), 1, 5)
+    size = ramp(len(frozenset().union(*(one.grounded for one in counting))), 0, 4)
     idle = 1 - 0.6 * ramp(sum(one.length for one in read if not one.counts), 0, 25)
     wrong = 0.4 ** sum(any(is_found(fact, one.held) for one in read) for fact in facts.wrong)
     total = worth * size * idle * wrong * _side_cost(read, facts, material) * _faults(kept, source, question)
