@@ -36,14 +36,16 @@ class RewardValues:
 class Prepared:
     """Rollouts with what is computed once and used in every epoch.
 
-    `rollouts` carry the trunk activations; `reference_logprobs`, `old_logprobs` and `old_values` are flat
-    [response tokens], episode by episode; `features` [response tokens, width] are what the value reads.
+    `rollouts` carry the trunk activations; `reference_logprobs` and `old_logprobs` are flat [response tokens], episode
+    by episode; `features` [response tokens, width] are what the value reads, and `reading` float32 [episodes, columns]
+    what the reward's heads read of each episode.
     """
 
     rollouts: Rollouts
     old_logprobs: Tensor
     reference_logprobs: Tensor
     features: Tensor
+    reading: Tensor
 
 
 class Actor(Protocol):
