@@ -1,10 +1,31 @@
-"""Episodes as ragged tensors, micro-batches of them, and the tensor of rewards."""
+"""Episodes as ragged tensors, micro-batches of them, and the tensor of rewards.
+
+Results per response token live flat, [n], episode by episode, or as a grid [episodes, time] with zeros behind the end.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from expound.errors import TrainingStopped
+
+TOKEN_BUDGET = 2048
+"""Rows x columns of a micro-batch; on a CPU 4, 8 and 16 rows of 110 tokens differ by a tenth in speed."""
+
+REWARD_BOUND = 10.0
+"""Normalised rewards are held within this many spreads."""
+
+CUT_PENALTY = 1.0
+"""A response without an end gets at most minus this, and this less than it would have got.
+
+The papers replace such a reward by a constant, which makes a bad cut response better than it is; the minimum of reward
+and constant alone did not pay for ending where the learned reward liked length (demonstration runs: the share of
+finished responses fell to .25), a deduction of one spread on top did.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,3 +80,114 @@ class Batch:
     step: Tensor
     flat: Tensor
     temperature: float
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Mean and spread of the reward over responses of the reference; fixed when the reward is fitted."""
+
+    mean: float
+    sd: float
+
+
+def response_offsets(lengths: Tensor) -> Tensor:
+    """Return where each episode's response tokens begin in flat results, int64 [episodes + 1]."""
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+
+
+def is_response(lengths: Tensor) -> Tensor:
+    """Return bool [episodes, time]: True = a real response token, the end token included."""
+    steps = torch.arange(int(lengths.max()), device=lengths.device)
+    return steps < lengths[:, None]
+
+
+def to_grid(flat: Tensor, lengths: Tensor) -> Tensor:
+    """Return flat [n] as a grid [episodes, time] with zeros behind the end."""
+    where = is_response(lengths)
+    return flat.new_zeros(where.shape).masked_scatter(where, flat)
+
+
+def to_flat(grid: Tensor, lengths: Tensor) -> Tensor:
+    """Return a grid [episodes, time] as flat [n]."""
+    return grid[is_response(lengths)]
+
+
+def plan(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[tuple[int, ...]]:
+    """Yield micro-batches as indices into `lengths` (tokens of whole rows), shortest first, ties by index.
+
+    Rows x columns stay within the budget; a row beyond it goes alone.
+    """
+    rows: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
+        if rows and (len(rows) + 1) * lengths[index] > budget:
+            yield tuple(rows)
+            rows = []
+        rows.append(index)
+    if rows:
+        yield tuple(rows)
+
+
+def batches(rollouts: Rollouts, episodes: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[Batch]:
+    """Yield the episodes as micro-batches of rows of like length."""
+    lengths = (rollouts.starts[1:] - rollouts.starts[:-1]).tolist()
+    for rows in plan([lengths[episode] for episode in episodes], budget):
+        yield make_batch(rollouts, [episodes[row] for row in rows])
+
+
+def make_batch(rollouts: Rollouts, episodes: Sequence[int]) -> Batch:
+    """Return one micro-batch with a row for each of the episodes, in their order."""
+    tokens = rollouts.tokens
+    chosen = torch.tensor(list(episodes), device=tokens.device)
+    first, widths = rollouts.starts[chosen], rollouts.starts[chosen + 1] - rollouts.starts[chosen]
+    columns = torch.arange(int(widths.max()), device=tokens.device)
+    is_token = columns < widths[:, None]
+    index = (first[:, None] + columns).clamp(max=tokens.numel() - 1)
+    trunk = None if rollouts.trunk is None else rollouts.trunk[index] * is_token[..., None]
+    # A response token is predicted by the hidden state one column before it.
+    row, column = (is_token & (columns >= rollouts.prompt_lengths[chosen, None])).nonzero(as_tuple=True)
+    step = column - rollouts.prompt_lengths[chosen][row]
+    return Batch(
+        tokens=tokens[index] * is_token,
+        positions=columns.expand(len(chosen), -1),
+        trunk=trunk,
+        gather=row * len(columns) + column - 1,
+        targets=tokens[first[row] + column],
+        episode=chosen[row],
+        step=step,
+        flat=response_offsets(rollouts.response_lengths)[chosen[row]] + step,
+        temperature=rollouts.temperature,
+    )
+
+
+def normalise(mean: Tensor, sd: Tensor, finished: Tensor, normaliser: Normaliser, caution: float) -> Tensor:
+    """Return the reward that PPO maximises, [episodes], in spreads of the reference's rewards.
+
+    `mean` and `sd` over the members of the reward, [episodes]; `caution` times the sd is taken off (members disagree
+    where the reward guesses: Coste et al., arXiv 2310.02743).
+    """
+    z = ((mean - caution * sd - normaliser.mean) / normaliser.sd).clamp(-REWARD_BOUND, REWARD_BOUND)
+    return torch.where(finished, z, (z - CUT_PENALTY).clamp(max=-CUT_PENALTY))
+
+
+def reward_tensor(z: Tensor, log_ratio: Tensor, lengths: Tensor, kl_weight: float) -> Tensor:
+    """Return rewards [episodes, time]: z on the last response token, minus the weighted log-ratio on every one.
+
+    `log_ratio` [episodes, time]: policy that sampled minus reference, zero behind the end.
+    """
+    rewards = -kl_weight * log_ratio
+    rewards[torch.arange(len(z), device=z.device), lengths - 1] += z
+    return rewards
+
+
+def check_rewards(mean: Tensor, rollouts: Rollouts) -> None:
+    """Refuse a reward that is missing or no number. Errors: TrainingStopped, naming the first such response."""
+    if mean.shape != (rollouts.episodes,):
+        raise TrainingStopped(
+            f"The reward gave {mean.numel()} values for {rollouts.episodes} responses.", "Fit the reward again."
+        )
+    bad = (~mean.isfinite()).nonzero().flatten().tolist()
+    if bad:
+        prompt, sample = rollouts.prompts[bad[0]], rollouts.samples[bad[0]]
+        raise TrainingStopped(
+            f"The reward of response {sample} to prompt {prompt} is {mean[bad[0]].item()}.", "Fit the reward again."
+        )
