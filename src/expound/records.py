@@ -290,7 +290,7 @@ class RewardCard:
 
     Accuracies are shares of compared train pairs, of prompts left out of the fit, that the reward orders like the
     verdicts; `length_accuracy` does the same by length alone. `mean` and `sd` normalise the reward (reference's
-    responses).
+    responses). `settlement` is the judgments_hash of the settlement it was fitted to.
     """
 
     id: str
@@ -304,6 +304,7 @@ class RewardCard:
     pairs: int
     mean: float
     sd: float
+    settlement: str = ""
 
 
 @dataclass(frozen=True)

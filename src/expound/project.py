@@ -1,0 +1,379 @@
+"""A project folder, opened: its settings, lock, book, models, learner and panel.
+
+The only file, beside `loop` and `api`, that sees everything. What a step needs is built when it is first asked for,
+so that asking for the status of a project loads no model.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from expound import settings as settings_module
+from expound.errors import FolderBusy, ProjectNotFound, SettingsError, WaitingForPeople
+from expound.files import write_file
+from expound.panel.people import People
+from expound.panel.simulated import SimulatedPanel
+from expound.ports import Book, GoldLine, Panel, Policy, Progress, ReportInput, RewardTask
+from expound.records import Alarm, Json, PolicyRecord, Prompt, RewardCard, Round, Settlement, Split
+from expound.settings import PpoSettings, SamplingSettings, Settings
+from expound.store.book import open_book
+from expound.tasks.kinds import Task
+from expound.tasks.kinds import load as load_task
+from expound.tasks.material import read_prompts
+
+if TYPE_CHECKING:
+    from expound.models.learner import BranchLearner
+
+VERSIONS_OF = ("expound", "torch", "transformers", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class TuneJob:
+    """What `tune` is to do in a round (fulfils ports.TuneTask)."""
+
+    round: Round
+    folder: Path
+    prompts: Sequence[Prompt]
+    sampling: SamplingSettings
+    ppo: PpoSettings
+
+
+class Project:
+    """An open project folder; close it, or use `open_project`."""
+
+    def __init__(self, folder: Path, progress: Progress, *, wait: bool = True) -> None:
+        self.folder = folder
+        self.progress = progress
+        self.settings = read_settings(folder)
+        self.task: Task = load_task(self.settings.project.task, folder)
+        self.book: Book = open_book(folder)
+        self._wait = wait
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.book.close()
+
+    # --- rounds ---------------------------------------------------------------------------------------------------
+
+    def load_prompts(self) -> None:
+        """Read the prompt files and note in the book what is new."""
+        self.book.add(read_prompts(self.folder, self.settings.project.prompts))
+
+    def open_round(self) -> Round:
+        """Return the round that is not decided yet, or open the next one and freeze its settings."""
+        latest = self.latest_round()
+        decided = {decision.round for decision in self.book.decisions()}
+        if latest is not None and latest.number not in decided:
+            self._tell_changed(latest)
+            return latest
+        number = 1 if latest is None else latest.number + 1
+        if number > self.settings.stopping.max_rounds:
+            raise SettingsError(
+                f"round {number} would be beyond [stopping] max_rounds = {self.settings.stopping.max_rounds}.",
+                "Raise it in project.toml if going on is worth it.",
+            )
+        self.load_prompts()
+        return self._begin(number)
+
+    def _begin(self, number: int) -> Round:
+        frozen = settings_module.dump(self.settings)
+        current = Round(number, self.settings.project.seed, frozen, json.dumps(versions(), sort_keys=True))
+        folder = self.round_folder(current)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / "settings.json", frozen)
+        self.book.add(current)
+        return current
+
+    def _tell_changed(self, current: Round) -> None:
+        keys = settings_module.changed_keys(self.settings_of(current), self.settings)
+        if keys:
+            self.progress.say(
+                f"project.toml has changed ({', '.join(keys)}); round {current.number} is open and keeps its settings, "
+                f"the change takes effect in round {current.number + 1}."
+            )
+
+    def latest_round(self) -> Round | None:
+        """Return the newest round, or None before the first."""
+        rounds = self.book.rounds()
+        return rounds[-1] if rounds else None
+
+    def round(self, number: int | None) -> Round:
+        """Return a round by its number, the newest by default."""
+        rounds = {found.number: found for found in self.book.rounds()}
+        wanted = number if number is not None else max(rounds, default=0)
+        if wanted not in rounds:
+            what = f"there is no round {wanted} in {self.folder}." if number else "no round has begun yet."
+            raise ProjectNotFound(what, "Run 'expound run' first.")
+        return rounds[wanted]
+
+    def settings_of(self, current: Round) -> Settings:
+        """Return the settings that were frozen when the round began."""
+        return settings_module.undump(current.settings)
+
+    def round_folder(self, current: Round) -> Path:
+        """Return rounds/NNN."""
+        return self.folder / "rounds" / f"{current.number:03d}"
+
+    def policy_folder(self, current: Round) -> Path:
+        """Return where the round's tuned policy is, or will be."""
+        return self.round_folder(current) / "policy"
+
+    def reward_task(self, current: Round) -> RewardTask:
+        """Return where the round's reward goes."""
+        return RewardTask(current.number, current.seed, self.round_folder(current) / "reward")
+
+    # --- what the rounds have ---------------------------------------------------------------------------------------
+
+    def settlement(self, current: Round) -> Settlement | None:
+        """Return the newest settlement of the round."""
+        found = [settlement for settlement in self.book.settlements() if settlement.round == current.number]
+        return found[-1] if found else None
+
+    def reward(self, current: Round) -> RewardCard | None:
+        """Return the newest reward of the round."""
+        found = [card for card in self.book.rewards() if card.round == current.number]
+        return found[-1] if found else None
+
+    def tuned_policy(self, current: Round) -> PolicyRecord | None:
+        """Return the policy that the round ended with."""
+        return next((record for record in self.book.policies() if record.round == current.number), None)
+
+    def require_settlement(self, current: Round) -> Settlement:
+        """Return the settlement, or say which verb makes it."""
+        found = self.settlement(current)
+        if found is None:
+            raise WaitingForPeople(f"round {current.number} is not settled yet.", "Run 'expound settle' first.")
+        return found
+
+    def require_reward(self, current: Round) -> RewardCard:
+        """Return the reward, or say which verb makes it."""
+        found = self.reward(current)
+        if found is None:
+            raise WaitingForPeople(f"round {current.number} has no reward yet.", "Run 'expound fit' first.")
+        return found
+
+    def require_tuned(self, current: Round) -> PolicyRecord:
+        """Return the tuned policy, or say which verb makes it."""
+        found = self.tuned_policy(current)
+        if found is None:
+            raise WaitingForPeople(f"round {current.number} has no tuned policy yet.", "Run 'expound tune' first.")
+        return found
+
+    # --- models -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def learner(self) -> BranchLearner:
+        """Return the learner over the reference's trunk; loads the model."""
+        from expound.models.learner import open_learner
+
+        set_threads()
+        self.progress.say(f"Loading {self.settings.project.model} ...")
+        return open_learner(self.settings.project.model, self.task.render, self.progress)
+
+    def reference(self) -> Policy:
+        """Return the policy at the start of round 1."""
+        policy = self.learner.reference()
+        self.book.add(PolicyRecord(policy.id, 0, ""))
+        return policy
+
+    def policy(self, record: PolicyRecord) -> Policy:
+        """Return a policy of the book."""
+        if record.round == 0:
+            return self.reference()
+        return self.learner.policy(record.id, self.folder / record.folder)
+
+    def starting_policy(self, current: Round) -> Policy:
+        """Return the policy with which a round begins: the last tuned one, or the reference."""
+        before = [record for record in self.book.policies() if 0 < record.round < current.number]
+        return self.policy(before[-1]) if before else self.reference()
+
+    def newest_policy(self) -> Policy:
+        """Return the last tuned policy, or the reference."""
+        tuned = [record for record in self.book.policies() if record.round > 0]
+        return self.policy(tuned[-1]) if tuned else self.reference()
+
+    def sample_into_book(self, split: Split, policy: Policy, responses: int, current: Round) -> None:
+        """Sample what is missing, chunk by chunk; a chunk is stored whole, so that a repeated run finds equal ones."""
+        prompts = self.book.prompts(split)
+        have = _count_by_prompt(self.book.responses(split, policy=policy.id))
+        chunks = policy.chunks(prompts)
+        missing = [chunk for chunk in chunks if any(have.get(prompt.id, 0) < responses for prompt in chunk)]
+        if not missing:
+            return
+        done = sum(len(chunk) for chunk in chunks if chunk not in missing) * responses
+        key, sampling = current.key(f"sample {split}"), self.settings_of(current).sampling
+        what = f"sample {split}"
+        with self.timed(current, what), self.progress.bar(what, len(prompts) * responses, done) as advance:
+            for chunk in missing:
+                self.book.add(policy.sample(chunk, responses, sampling, key))
+                advance(len(chunk) * responses)
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    @property
+    def needs_site(self) -> bool:
+        """Return whether people are to be waited for."""
+        return self._wait and "people" in self.settings.panel.kinds
+
+    @cached_property
+    def panel(self) -> Panel:
+        """Return whoever judges."""
+        if self.settings.panel.kinds == ("simulated",):
+            return SimulatedPanel(self.book, self.settings.project.seed)
+        return People(self.book, wait=self._wait)
+
+    # --- notes ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def timed(self, current: Round, verb: str) -> Iterator[None]:
+        """Note in the round's log how long a verb took, in seconds and CPU-seconds."""
+        wall, cpu = time.monotonic(), time.process_time()
+        yield
+        line = {"verb": verb, "seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu}
+        self._log(current, line)
+
+    def log_lines(self, current: Round) -> list[dict[str, Json]]:
+        """Return the lines of the round's log."""
+        path = self.round_folder(current) / "log.jsonl"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def seconds(self, current: Round) -> dict[str, float]:
+        """Return the wall seconds that each verb of the round took, all its calls together."""
+        spent: dict[str, float] = {}
+        for line in self.log_lines(current):
+            verb, seconds = line.get("verb"), line.get("seconds")
+            if isinstance(verb, str) and isinstance(seconds, float):
+                spent[verb] = spent.get(verb, 0.0) + seconds
+        return spent
+
+    def seconds_lines(self) -> list[str]:
+        """Return a line a round: the seconds by verb, and the threads used."""
+        rounds = [(current.number, self.seconds(current)) for current in self.book.rounds()]
+        lines = [f"  round {number}: " + ", ".join(f"{v} {s:.0f}" for v, s in spent.items()) for number, spent in rounds]
+        return [*lines, f"  threads: {free_cores()}"]
+
+    def report_input(self, current: Round, gold: Sequence[GoldLine] = ()) -> ReportInput:
+        """Return what the round's report shows beside the book."""
+        path = self.round_folder(current) / "metrics.jsonl"
+        metrics = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        alarms = [Alarm(**line["alarm"]) for line in self.log_lines(current) if "alarm" in line]
+        settlement = self.settlement(current)
+        skills = settlement.skills if settlement else ()
+        name = self.settings.project.name
+        return ReportInput(name, current, metrics, alarms, skills, self.seconds(current), gold)
+
+    def note_alarms(self, current: Round, alarms: Sequence[Alarm]) -> None:
+        """Say the alarms of the tuning and keep them in the round's log."""
+        for alarm in alarms:
+            self.progress.say(f"Alarm '{alarm.name}': {alarm.sentence} {alarm.remedy}")
+            self._log(current, {"alarm": asdict(alarm)})
+
+    def _log(self, current: Round, line: Mapping[str, object]) -> None:
+        with (self.round_folder(current) / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+def _count_by_prompt(responses: Sequence[object]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for response in responses:
+        counts[response.prompt] = counts.get(response.prompt, 0) + 1
+    return counts
+
+
+@contextmanager
+def open_project(folder: Path, progress: Progress, *, lock: bool = True, wait: bool = True) -> Iterator[Project]:
+    """Open a project folder, alone unless `lock` is False.
+
+    Errors: ProjectNotFound, SettingsError, TaskError, FolderBusy, StorageError.
+    """
+    read_settings(folder)
+    with locked(folder) if lock else _nothing():
+        project = Project(folder, progress, wait=wait)
+        try:
+            yield project
+        finally:
+            project.close()
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. The kernel lets go of it when the process ends, however it ends."""
+    with (folder / "expound.lock").open("a+", encoding="utf-8") as handle:
+        _take_lock(handle, folder)
+        yield
+
+
+def _take_lock(handle: IO[str], folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.seek(0)
+        holder = handle.read().strip() or "unknown"
+        raise FolderBusy(
+            f"process {holder} is working in {folder}.", "Wait for it, or end it; nothing that it stored is lost."
+        ) from error
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+
+
+def read_settings(folder: Path) -> Settings:
+    """Return the settings of a project folder."""
+    path = folder / "project.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ProjectNotFound(
+            f"{folder.resolve()} has no project.toml.", "Go to a project folder, or make one with 'expound init NAME'."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text: {error.reason}.", "Save it as UTF-8.") from error
+    return settings_module.parse(text, str(path))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    found = {}
+    for name in VERSIONS_OF:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def free_cores() -> int:
+    """Return the cores that this process may use less those that others keep busy, at least 1.
+
+    Threads on busy cores spin: sampling with two threads on crowded cores fell to a third of its speed.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return min(cores, int(wanted))
+    return cores
+
+
+def set_threads() -> int:
+    """Give torch the free cores and return how many."""
+    import torch
+
+    threads = free_cores()
+    torch.set_num_threads(threads)
+    return threads

@@ -1,0 +1,132 @@
+"""The rating site as a process: in the foreground for `serve`, as a child for `run`."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from expound.errors import PortInUse, StoppedItself
+from expound.ports import Progress
+from expound.project import Project
+from expound.settings import SiteSettings
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+
+
+def bind(settings: SiteSettings, port: int | None = None) -> socket.socket:
+    """Return a listening socket. Errors: PortInUse."""
+    wanted = settings.port if port is None else port
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, wanted))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise PortInUse(
+            f"port {wanted} on {settings.host} cannot be used: {error.strerror}.",
+            "Choose another with --port, or set [site] port in project.toml (0 takes any free one).",
+        ) from error
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the address of a listening socket as a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def serve_project(project: Project, listener: socket.socket, *, until_stdin_closes: bool = False) -> None:
+    """Serve the rating site on a listening socket until interrupted, or until the parent is gone."""
+    import uvicorn
+
+    from expound.panel.people import PeopleQueue
+    from expound.store.admission import open_admission
+    from expound.web.app import build
+
+    admission = open_admission(project.book)
+    app = build(project.book, PeopleQueue(project.book, admission), admission, project.task.rubric, project.settings)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+    if until_stdin_closes:
+        threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def _end_with_parent(server: object) -> None:
+    sys.stdin.buffer.read()
+    vars(server)["should_exit"] = True
+
+
+def invite_link(project: Project, name: str, days: int, port: int | None = None) -> str:
+    """Make an invitation and return its link."""
+    from expound.store.admission import open_admission
+
+    token = open_admission(project.book).invite(name, days=days)
+    site = project.settings.site
+    return f"http://{site.host}:{site.port if port is None else port}/join/{token}"
+
+
+@contextmanager
+def site_child(project: Project, port: int | None, progress: Progress) -> Iterator[None]:
+    """Serve the site from a child process while the block runs; for a panel without people, or no waiting, nothing.
+
+    The child has its own session, so that Ctrl-C reaches only the parent, and ends when its standard input closes,
+    so that it never outlives the parent.
+    """
+    if not project.needs_site:
+        yield
+        return
+    listener = bind(project.settings.site, port)
+    address = address_of(listener)
+    child = _start(project, listener)
+    try:
+        _wait_until_up(child, address)
+        _announce(project, address, progress)
+        yield
+    finally:
+        _stop(child)
+
+
+def _start(project: Project, listener: socket.socket) -> subprocess.Popen[bytes]:
+    handle = listener.fileno()
+    command = [sys.executable, "-m", "expound.cli", "serve-child", str(project.folder), str(handle)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[handle], start_new_session=True)
+    listener.close()
+    return child
+
+
+def _wait_until_up(child: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while child.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/healthz", timeout=2):
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.1)
+    raise StoppedItself("the rating site did not start.", "Run 'expound serve' to see why.")
+
+
+def _announce(project: Project, address: str, progress: Progress) -> None:
+    port = int(address.rsplit(":", 1)[1])
+    progress.say(f"The rating site is at {address}.")
+    if not project.book.raters():
+        progress.say(f"Open this link to judge (it works once): {invite_link(project, 'rater 1', 14, port)}")
+    progress.say(f"Invite others with: expound invite {project.folder} NAME --port {port}")
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    assert child.stdin is not None
+    child.stdin.close()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
