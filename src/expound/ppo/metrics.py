@@ -1,0 +1,132 @@
+"""What is known of an update: the line that goes into metrics.jsonl and that the alarms look at."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from expound.ppo.actor import Prepared, RewardValues
+from expound.ppo.penalty import k1, k3
+from expound.ppo.rollout import Rollouts, to_grid
+from expound.ppo.update import Targets, UpdateStats
+
+REPEAT_RUN = 4
+"""Tokens of a run that counts as repeated when it stood in the response before."""
+
+
+@dataclass(frozen=True)
+class UpdateMetrics:
+    """Figures of one update.
+
+    `reward` and `reward_sd` over the episodes as the members' mean gives them, `z` and `z_sd` as PPO maximises them,
+    `doubt` the mean spread of the members; `kl` nats a response to the reference with its standard error, `k3` nats a
+    token; `beta` the KL weight in force; `step_k3` nats a token between the policy that sampled and the one that
+    learns, in the last epoch; losses, `clip_share`, `entropy` and gradient norms are means over optimiser steps;
+    `finished` and `repeated` are shares, `length` tokens; `gap` the largest difference in a log-probability before the
+    first step. A figure that is no number is NaN.
+    """
+
+    update: int
+    episodes: int
+    reward: float
+    reward_sd: float
+    z: float
+    z_sd: float
+    doubt: float
+    kl: float
+    kl_se: float
+    k3: float
+    beta: float
+    step_k3: float
+    clip_share: float
+    entropy: float
+    policy_loss: float
+    value_loss: float
+    explained_variance: float
+    finished: float
+    length: float
+    length_sd: float
+    repeated: float
+    policy_norm: float
+    value_norm: float
+    gap: float
+    optimiser_steps: int
+    epochs: int
+    broken: bool
+
+
+def update_metrics(
+    place: tuple[int, float],
+    prepared: Prepared,
+    rewards: tuple[RewardValues, Tensor],
+    targets: Targets,
+    stats: UpdateStats,
+) -> UpdateMetrics:
+    """Return the figures of an update; `place` is its number and KL weight, `rewards` are raw and normalised."""
+    (update, beta), (raw, z), rollouts = place, rewards, prepared.rollouts
+    lengths = rollouts.response_lengths
+    log_ratio = prepared.old_logprobs - prepared.reference_logprobs
+    kl = response_kl(prepared)
+    last = stats.steps[-max(1, len(stats.steps) // stats.epochs) :]
+    return UpdateMetrics(
+        update=update,
+        episodes=rollouts.episodes,
+        reward=float(raw.mean.mean()),
+        reward_sd=_spread(raw.mean),
+        z=float(z.mean()),
+        z_sd=_spread(z),
+        doubt=float(raw.sd.mean()),
+        kl=float(kl.mean()),
+        kl_se=_spread(kl) / math.sqrt(len(kl)),
+        k3=float(k3(log_ratio).mean()),
+        beta=beta,
+        step_k3=_mean([step.step_kl for step in last]),
+        clip_share=_mean([step.clip_share for step in stats.steps]),
+        entropy=_mean([step.entropy for step in stats.steps]),
+        policy_loss=_mean([step.policy_loss for step in stats.steps]),
+        value_loss=_mean([step.value_loss for step in stats.steps]),
+        explained_variance=explained_variance(targets.old_values, targets.returns),
+        finished=float(rollouts.finished.float().mean()),
+        length=float(lengths.float().mean()),
+        length_sd=_spread(lengths.float()),
+        repeated=repeated_share(rollouts),
+        policy_norm=_mean([step.policy_norm for step in stats.steps]),
+        value_norm=_mean([step.value_norm for step in stats.steps]),
+        gap=stats.steps[0].gap,
+        optimiser_steps=len(stats.steps) - stats.broken,
+        epochs=stats.epochs,
+        broken=stats.broken,
+    )
+
+
+def response_kl(prepared: Prepared) -> Tensor:
+    """Return the estimated KL to the reference of each response, in nats, [episodes]."""
+    log_ratio = prepared.old_logprobs - prepared.reference_logprobs
+    return to_grid(k1(log_ratio), prepared.rollouts.response_lengths).sum(1)
+
+
+def explained_variance(values: Tensor, returns: Tensor) -> float:
+    """Return the share of the variance of the returns that the values explain: 1 all, below 0 worse than a constant."""
+    variance = float(returns.var(correction=0))
+    return 1.0 - float((returns - values).var(correction=0)) / variance if variance > 0 else math.nan
+
+
+def repeated_share(rollouts: Rollouts, run: int = REPEAT_RUN) -> float:
+    """Return the mean share of runs of `run` tokens that stood in their response before; too short counts as 0."""
+    shares = []
+    lengths = rollouts.response_lengths
+    for end, length in zip(rollouts.starts[1:].tolist(), lengths.tolist(), strict=True):
+        tokens = rollouts.tokens[end - length : end].tolist()
+        runs = [tuple(tokens[start : start + run]) for start in range(length - run + 1)]
+        shares.append(1.0 - len(set(runs)) / len(runs) if runs else 0.0)
+    return _mean(shares)
+
+
+def _spread(values: Tensor) -> float:
+    return float(values.std()) if len(values) > 1 else 0.0
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,48 @@
+"""Which prompts an update asks about, and where randomness comes from: keys, so that there is no generator to save."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from expound.records import Json, content_id
+
+
+def keyed_generator(*parts: Json) -> np.random.Generator:
+    """Return a generator that depends on the parts alone."""
+    return np.random.Generator(np.random.Philox(key=int(content_id(*parts), 16)))
+
+
+@dataclass(frozen=True)
+class PromptOrder:
+    """A place in an endless walk over the prompts: every pass is a new permutation, drawn from seed and round.
+
+    `deferred` are prompts that a pass had for an update which held them already from the pass before; they are first
+    in the next update.
+    """
+
+    seed: int
+    round: int
+    pass_: int = 0
+    cursor: int = 0
+    deferred: tuple[str, ...] = ()
+
+    def take(self, ids: Sequence[str], count: int) -> tuple[tuple[str, ...], PromptOrder]:
+        """Return the next `count` different ids, at most as many as there are, and the place behind them."""
+        assert count <= len(ids), "an update cannot hold more different prompts than there are"
+        taken, waiting = list(self.deferred[:count]), list(self.deferred[count:])
+        pass_, cursor = self.pass_, self.cursor
+        while len(taken) < count:
+            if cursor == len(ids):
+                pass_, cursor = pass_ + 1, 0
+            candidate = self._permutation(ids, pass_)[cursor]
+            cursor += 1
+            (waiting if candidate in taken else taken).append(candidate)
+        return tuple(taken), PromptOrder(self.seed, self.round, pass_, cursor, tuple(waiting))
+
+    def _permutation(self, ids: Sequence[str], pass_: int) -> list[str]:
+        ordered = sorted(ids)
+        places = keyed_generator("prompts", self.seed, self.round, pass_).permutation(len(ordered))
+        return [ordered[place] for place in places]

@@ -1,0 +1,262 @@
+"""Tuning a policy in a round: sample, prepare, reward, update, again, with a checkpoint after every update."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from expound.errors import TrainingStopped
+from expound.ports import Progress
+from expound.ppo.actor import Actor, Prepared, TokenReward
+from expound.ppo.advantages import gae, whiten
+from expound.ppo.alarms import WINDOW, find_alarms, is_drifting
+from expound.ppo.metrics import UpdateMetrics, update_metrics
+from expound.ppo.order import PromptOrder, keyed_generator
+from expound.ppo.penalty import auto_target, next_weight
+from expound.ppo.rollout import Normaliser, check_rewards, is_response, normalise, reward_tensor, to_flat, to_grid
+from expound.ppo.update import Optimisers, Steps, Targets, run_update
+from expound.records import Alarm, Prompt, Round
+from expound.settings import PpoSettings, SamplingSettings
+
+AUTO_LEARNING_RATE = 2e-4
+FINAL_RATE = 0.3
+"""Share of the learning rate that the last update of a round still has.
+
+The demonstration learnt with it; a rate that falls to zero wastes the last of few updates.
+"""
+
+WARM_UP_STEPS = 60
+"""Steps of the value alone on the first episodes of a round, before anything else learns from it."""
+
+WARM_UP_TRACE = 1.0
+"""The warm-up's targets are whole returns (value pretraining of arXiv 2503.01491)."""
+
+
+@dataclass(frozen=True)
+class TunePlan:
+    """What a round's tuning is to do; `normaliser` belongs to its reward."""
+
+    round: Round
+    prompts: tuple[Prompt, ...]
+    sampling: SamplingSettings
+    ppo: PpoSettings
+    normaliser: Normaliser
+
+    @property
+    def prompts_per_update(self) -> int:
+        """Return how many different prompts an update asks about: as the settings say, or all that there are."""
+        return min(self.ppo.episodes // self.sampling.responses_per_prompt, len(self.prompts))
+
+    @property
+    def steps(self) -> Steps:
+        """Return the epochs and mini-batches of an update; a mini-batch has at least one prompt."""
+        return Steps(self.ppo.epochs, min(self.ppo.minibatches, self.prompts_per_update))
+
+    def rate(self, update: int) -> float:
+        """Return the learning rate of an update (from 1): it falls in a line to FINAL_RATE in the round's last."""
+        peak = AUTO_LEARNING_RATE if self.ppo.learning_rate == "auto" else self.ppo.learning_rate
+        gone = (update - 1) / max(1, self.ppo.updates - 1)
+        return peak * (1.0 - (1.0 - FINAL_RATE) * gone)
+
+
+@dataclass(frozen=True)
+class TuneState:
+    """Where a round's tuning stands, between two updates, beside the tensors of actor and optimisers.
+
+    `update` updates are done; `quiet` is how many were done when the last policy that gave no cause for concern
+    sampled; `window` are the last updates that alarms look back on; `paused` that an alarm ended the tuning.
+    """
+
+    order: PromptOrder
+    kl_weight: float
+    update: int = 0
+    kl_target: float | None = None
+    quiet: int = 0
+    window: tuple[UpdateMetrics, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a tuning ended: the number of updates whose policy counts, the alarms, and one line why."""
+
+    update: int
+    alarms: tuple[Alarm, ...]
+    ended: str
+
+
+Metric = bool | int | float | None | list[str]
+
+
+class Keeper(Protocol):
+    """Keeps what an update leaves."""
+
+    def line(self, update: int, metrics: Mapping[str, Metric]) -> None:
+        """Keep the figures of an update in place of those of this and later updates."""
+
+    def checkpoint(self, state: TuneState) -> None:
+        """Keep the state together with the tensors of actor and optimisers."""
+
+
+def begin(plan: TunePlan) -> TuneState:
+    """Return the state before the first update of a round."""
+    return TuneState(PromptOrder(plan.round.seed, plan.round.number), plan.ppo.kl_weight)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Who learns from whom: the actor with its optimisers, and the reward."""
+
+    actor: Actor
+    optimisers: Optimisers
+    reward: TokenReward
+
+
+def tune(learning: Learning, plan: TunePlan, state: TuneState, keeper: Keeper, progress: Progress) -> Outcome:
+    """Go on from `state` to the end of the round's tuning.
+
+    Errors: TrainingStopped for an alarm that asks for it; the last checkpoint then stands.
+    """
+    if state.update == 0:
+        keeper.checkpoint(state)
+    with progress.bar("tune", plan.ppo.updates, state.update) as advance:
+        while state.update < plan.ppo.updates and not state.paused:
+            state, line = one_update(learning, plan, state)
+            keeper.line(state.update, line)
+            for alarm in state.alarms:
+                if alarm.action == "stop":
+                    raise TrainingStopped(alarm.sentence, alarm.remedy)
+            keeper.checkpoint(state)
+            newest = state.window[-1]
+            advance(note=f"reward {newest.z:+.2f}, KL {newest.kl:.1f} nats")
+    return _outcome(state)
+
+
+def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[TuneState, Mapping[str, Metric]]:
+    """Do the next update; return the state behind it and its line of metrics."""
+    clock, number = _Clock(), state.update + 1
+    learning.optimisers.set_rate(plan.rate(number))
+    ids, order = state.order.take([prompt.id for prompt in plan.prompts], plan.prompts_per_update)
+    by_id = {prompt.id: prompt for prompt in plan.prompts}
+    rollouts = learning.actor.sample(
+        [by_id[id_] for id_ in ids],
+        plan.sampling.responses_per_prompt,
+        plan.sampling,
+        plan.round.key(f"update-{number}"),
+    )
+    clock.lap("sample")
+    prepared = learning.actor.prepare(rollouts)
+    clock.lap("prepare")
+    raw = learning.reward.of(prepared)
+    check_rewards(raw.mean - plan.ppo.caution * raw.sd, rollouts)
+    z = normalise(raw.mean, raw.sd, rollouts.finished, plan.normaliser, plan.ppo.caution)
+    clock.lap("reward")
+    if state.update == 0:
+        warm_up_value(learning, prepared, z, state.kl_weight)
+    targets = make_targets(learning.actor, prepared, z, state.kl_weight)
+    generator = keyed_generator("minibatches", plan.round.seed, plan.round.number, number)
+    stats = run_update(learning.actor, prepared, targets, learning.optimisers, plan.steps, generator)
+    clock.lap("update")
+    metrics = update_metrics((number, state.kl_weight), prepared, (raw, z), targets, stats)
+    state, new = _advance(state, plan, order, metrics)
+    return state, {**_finite(metrics), **clock.seconds, "alarms": [alarm.name for alarm in new]}
+
+
+def make_targets(actor: Actor, prepared: Prepared, z: Tensor, kl_weight: float) -> Targets:
+    """Return what the update of the prepared episodes moves towards, from their normalised rewards z [episodes]."""
+    lengths = prepared.rollouts.response_lengths
+    with torch.no_grad():
+        values = actor.values(prepared.features)
+    advantages, returns = gae(_rewards(prepared, z, kl_weight), to_grid(values, lengths), is_response(lengths))
+    return Targets(whiten(to_flat(advantages, lengths)), to_flat(returns, lengths), values)
+
+
+def warm_up_value(learning: Learning, prepared: Prepared, z: Tensor, kl_weight: float) -> None:
+    """Fit the value alone to whole returns, so that the first advantages are not noise of its random beginning."""
+    lengths = prepared.rollouts.response_lengths
+    rewards = _rewards(prepared, z, kl_weight)
+    _, returns = gae(rewards, torch.zeros_like(rewards), is_response(lengths), WARM_UP_TRACE)
+    target = to_flat(returns, lengths)
+    for _ in range(WARM_UP_STEPS):
+        learning.optimisers.value.zero_grad()
+        (0.5 * (learning.actor.values(prepared.features) - target).square().mean()).backward()
+        learning.optimisers.value.step()
+
+
+def _rewards(prepared: Prepared, z: Tensor, kl_weight: float) -> Tensor:
+    lengths = prepared.rollouts.response_lengths
+    log_ratio = to_grid(prepared.old_logprobs - prepared.reference_logprobs, lengths)
+    return reward_tensor(z, log_ratio, lengths, kl_weight)
+
+
+def dump_state(state: TuneState) -> str:
+    """Return the state as JSON; every float comes back as it was."""
+    return json.dumps(asdict(state), sort_keys=True, indent=1)
+
+
+def load_state(text: str) -> TuneState:
+    """Return the state that `dump_state` wrote."""
+    return TypeAdapter(TuneState).validate_python(json.loads(text))
+
+
+def _advance(
+    state: TuneState, plan: TunePlan, order: PromptOrder, metrics: UpdateMetrics
+) -> tuple[TuneState, tuple[Alarm, ...]]:
+    """Return the state behind an update and the alarms that it set off."""
+    target = state.kl_target
+    if target is None:
+        target = auto_target(metrics.length) if plan.ppo.kl_target == "auto" else plan.ppo.kl_target
+    window = (*state.window, metrics)[-WINDOW:]
+    new = find_alarms(window, target)
+    known = tuple(alarm for alarm in state.alarms if alarm.name not in {alarm.name for alarm in new})
+    after = TuneState(
+        order=order,
+        # The horizon is one update's episodes: at a quarter of that pace the KL ended a third beyond its target.
+        kl_weight=next_weight(state.kl_weight, metrics.kl, target, metrics.episodes, horizon=metrics.episodes),
+        update=metrics.update,
+        kl_target=target,
+        quiet=state.quiet if is_drifting(metrics, target) else state.update,
+        window=window,
+        alarms=known + new,
+        paused=any(alarm.action == "pause" for alarm in new),
+    )
+    return after, new
+
+
+def _outcome(state: TuneState) -> Outcome:
+    if not state.paused:
+        return Outcome(state.update, state.alarms, f"all {state.update} updates are done")
+    why = next(alarm.sentence for alarm in reversed(state.alarms) if alarm.action == "pause")
+    ended = f"an alarm ended the tuning in update {state.update}; the policy is that of update {state.quiet}. {why}"
+    return Outcome(state.quiet, state.alarms, ended)
+
+
+def _finite(metrics: UpdateMetrics) -> dict[str, Metric]:
+    """Return the figures with None for what is no number, since JSON has no other word for it."""
+    figures: dict[str, Metric] = asdict(metrics)
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
+    }
+
+
+class _Clock:
+    """Seconds of wall clock since the last lap, by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[f"seconds_{phase}"] = round(now - self._last, 3)
+        self._last = now

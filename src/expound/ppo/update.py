@@ -1,0 +1,174 @@
+"""One update of the policy and its value from one set of episodes: epochs of mini-batches of micro-batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+
+from expound.ppo.actor import Actor, Prepared
+from expound.ppo.losses import CLIP, policy_loss_sum, ratios, value_loss_sum
+from expound.ppo.penalty import k3
+from expound.ppo.rollout import TOKEN_BUDGET, batches
+
+MAX_GRADIENT_NORM = 1.0
+VALUE_RATE = 3.0
+"""The value learns this many times faster than the policy (MOSS, arXiv 2307.04964)."""
+
+MAX_STEP_KL = 0.03
+"""Nats a token between the policy that sampled and the one that learns, after which the epochs end.
+
+A published trace of a sound run ends at 0.008 (arXiv 2403.17031).
+"""
+
+
+@dataclass(frozen=True)
+class Optimisers:
+    """One optimiser a member; they share no parameter."""
+
+    policy: AdamW
+    value: AdamW
+
+    def set_rate(self, rate: float) -> None:
+        """Make `rate` the policy's learning rate, and the value's follow."""
+        for optimiser, factor in ((self.policy, 1.0), (self.value, VALUE_RATE)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+
+
+def make_optimisers(actor: Actor, rate: float) -> Optimisers:
+    """Return fresh optimisers of the actor's members."""
+    policy, value = (
+        AdamW(actor.parameters(member), lr=rate, betas=(0.9, 0.999), eps=1e-5, weight_decay=0.0)
+        for member in ("policy", "value")
+    )
+    optimisers = Optimisers(policy, value)
+    optimisers.set_rate(rate)
+    return optimisers
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What an update moves towards, flat [response tokens]: whitened advantages, returns and values before it."""
+
+    advantages: Tensor
+    returns: Tensor
+    old_values: Tensor
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How often an update passes over its episodes, in how many optimiser steps a pass, in rows of how many tokens."""
+
+    epochs: int
+    minibatches: int
+    budget: int = TOKEN_BUDGET
+
+
+@dataclass(frozen=True)
+class StepStats:
+    """What one optimiser step saw: means over its response tokens, and gradient norms before clipping.
+
+    `gap` is the largest absolute difference between new and old log-probabilities.
+    """
+
+    policy_loss: float
+    value_loss: float
+    step_kl: float
+    clip_share: float
+    entropy: float
+    gap: float
+    policy_norm: float = math.nan
+    value_norm: float = math.nan
+
+    @property
+    def is_finite(self) -> bool:
+        """Say whether losses and gradient norms are numbers."""
+        return all(map(math.isfinite, (self.policy_loss, self.value_loss, self.policy_norm, self.value_norm)))
+
+
+@dataclass(frozen=True)
+class UpdateStats:
+    """All optimiser steps of an update in order, the epochs begun, and whether the last step was taken back.
+
+    `broken` is True when losses or gradients of the last step in `steps` were no numbers; it was not taken.
+    """
+
+    steps: tuple[StepStats, ...]
+    epochs: int
+    broken: bool = False
+
+
+def split(prompts: Sequence[str], minibatches: int, generator: np.random.Generator) -> Iterator[list[int]]:
+    """Yield the episodes of each mini-batch: a random division that keeps the responses of a prompt together.
+
+    `prompts` [episodes]; mini-batches differ by at most one prompt in size.
+    """
+    groups = [[index for index, _ in group] for _, group in groupby(enumerate(prompts), key=lambda pair: pair[1])]
+    for part in np.array_split(generator.permutation(len(groups)), minibatches):
+        yield [episode for group in part for episode in groups[group]]
+
+
+def run_update(
+    actor: Actor,
+    prepared: Prepared,
+    targets: Targets,
+    optimisers: Optimisers,
+    steps: Steps,
+    generator: np.random.Generator,
+) -> UpdateStats:
+    """Take epochs x minibatches optimiser steps, fewer when an epoch ends beyond MAX_STEP_KL or a number breaks."""
+    taken: list[StepStats] = []
+    for epoch in range(steps.epochs):
+        for episodes in split(prepared.rollouts.prompts, steps.minibatches, generator):
+            taken.append(_step(actor, prepared, targets, optimisers, (episodes, steps.budget)))
+            if not taken[-1].is_finite:
+                return UpdateStats(tuple(taken), epoch + 1, broken=True)
+        if float(np.mean([step.step_kl for step in taken[-steps.minibatches :]])) > MAX_STEP_KL:
+            break
+    return UpdateStats(tuple(taken), epoch + 1)
+
+
+def accumulate(
+    actor: Actor, prepared: Prepared, targets: Targets, episodes: Sequence[int], budget: int = TOKEN_BUDGET
+) -> StepStats:
+    """Add the gradients of one mini-batch to the actor's parameters; how it is cut into micro-batches is no matter."""
+    tokens = int(prepared.rollouts.response_lengths[list(episodes)].sum())
+    sums, gap = torch.zeros(5, dtype=torch.float64), 0.0
+    for batch in batches(prepared.rollouts, episodes, budget):
+        new, old = actor.logprobs(batch), prepared.old_logprobs[batch.flat]
+        ratio = ratios(new.logprobs, old)
+        policy_loss = policy_loss_sum(ratio, targets.advantages[batch.flat])
+        values = actor.values(prepared.features[batch.flat])
+        value_loss = value_loss_sum(values, targets.old_values[batch.flat], targets.returns[batch.flat])
+        (policy_loss / tokens).backward()
+        (value_loss / tokens).backward()
+        with torch.no_grad():
+            change = new.logprobs - old
+            clipped = ((ratio - 1).abs() > CLIP).float()
+            parts = (policy_loss, value_loss, k3(-change).sum(), clipped.sum(), new.entropy.sum())
+            sums += torch.stack(parts).double().cpu()
+            gap = max(gap, float(change.abs().max()))
+    policy_mean, value_mean, step_kl, clip_share, entropy = (sums / tokens).tolist()
+    return StepStats(policy_mean, value_mean, step_kl, clip_share, entropy, gap)
+
+
+def _step(
+    actor: Actor, prepared: Prepared, targets: Targets, optimisers: Optimisers, work: tuple[Sequence[int], int]
+) -> StepStats:
+    optimisers.policy.zero_grad()
+    optimisers.value.zero_grad()
+    stats = accumulate(actor, prepared, targets, *work)
+    norms = [float(clip_grad_norm_(actor.parameters(member), MAX_GRADIENT_NORM)) for member in ("policy", "value")]
+    stats = replace(stats, policy_norm=norms[0], value_norm=norms[1])
+    if stats.is_finite:
+        optimisers.policy.step()
+        optimisers.value.step()
+    return stats

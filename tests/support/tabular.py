@@ -1,0 +1,96 @@
+"""A whole actor over tables: the policy's logits depend on the step alone. Small enough to know every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from expound.ppo.actor import Member, Prepared, RewardValues, TokenLogprobs
+from expound.ppo.rollout import Batch, Rollouts, batches
+from expound.records import Prompt, SamplingKey, Text, content_id
+from expound.settings import SamplingSettings
+
+END = 0
+
+
+def make_prompt(name: str) -> Prompt:
+    return Prompt(content_id(name), (Text("question", name),), name)
+
+
+class TabularActor:
+    """Logits [steps, vocabulary] for policy and reference, a value for each step; token 0 ends a response."""
+
+    def __init__(self, reference: Tensor) -> None:
+        self.reference = reference.clone()
+        self.policy = Parameter(reference.clone())
+        self.value = Parameter(torch.zeros(len(reference)))
+
+    def sample(
+        self, prompts: Sequence[Prompt], responses: int, sampling: SamplingSettings, key: SamplingKey
+    ) -> Rollouts:
+        episodes = [(prompt.id, sample) for prompt in prompts for sample in range(responses)]
+        logprobs = (self.policy.detach() / sampling.temperature).log_softmax(-1)
+        drawn = [self._draw(logprobs, (key.seed, key.round, key.purpose, *episode)) for episode in episodes]
+        # Prompts of one to three tokens, so that rows do not line up.
+        prompt_lengths = [1 + len(prompt) % 3 for prompt, _ in episodes]
+        rows = [[1] * length + tokens for length, tokens in zip(prompt_lengths, drawn, strict=True)]
+        return Rollouts(
+            tokens=torch.tensor([token for row in rows for token in row]),
+            starts=torch.tensor([0, *np.cumsum([len(row) for row in rows])]),
+            prompt_lengths=torch.tensor(prompt_lengths),
+            finished=torch.tensor([tokens[-1] == END for tokens in drawn]),
+            sampler_logprobs=torch.cat([logprobs[range(len(tokens)), tokens] for tokens in drawn]),
+            prompts=tuple(prompt for prompt, _ in episodes),
+            samples=tuple(sample for _, sample in episodes),
+            temperature=sampling.temperature,
+        )
+
+    def _draw(self, logprobs: Tensor, key: tuple[str | int, ...]) -> list[int]:
+        generator = np.random.Generator(np.random.Philox(key=int(content_id(*key), 16)))
+        tokens: list[int] = []
+        for probabilities in logprobs.double().exp().numpy():
+            tokens.append(int(generator.choice(len(probabilities), p=probabilities / probabilities.sum())))
+            if tokens[-1] == END:
+                break
+        return tokens
+
+    def prepare(self, rollouts: Rollouts) -> Prepared:
+        old, reference = torch.empty_like(rollouts.sampler_logprobs), torch.empty_like(rollouts.sampler_logprobs)
+        features = torch.zeros(len(old), len(self.value))
+        with torch.no_grad():
+            for batch in batches(rollouts, range(rollouts.episodes)):
+                old[batch.flat] = self.logprobs(batch).logprobs
+                reference[batch.flat] = self._of(self.reference, batch).logprobs
+                features[batch.flat, batch.step] = 1.0
+        first = rollouts.tokens[rollouts.starts[:-1] + rollouts.prompt_lengths]
+        return Prepared(rollouts, old, reference, features, first[:, None].float())
+
+    def logprobs(self, batch: Batch) -> TokenLogprobs:
+        return self._of(self.policy, batch)
+
+    def _of(self, logits: Tensor, batch: Batch) -> TokenLogprobs:
+        logprobs = (logits / batch.temperature).log_softmax(-1)[batch.step]
+        entropy = -(logprobs.exp() * logprobs).sum(-1).detach()
+        return TokenLogprobs(logprobs.gather(1, batch.targets[:, None])[:, 0], entropy)
+
+    def values(self, features: Tensor) -> Tensor:
+        return features @ self.value
+
+    def parameters(self, member: Member) -> Sequence[Parameter]:
+        return [self.policy] if member == "policy" else [self.value]
+
+
+@dataclass(frozen=True)
+class FirstTokenReward:
+    """Rewards a response by its first token."""
+
+    table: Tensor
+
+    def of(self, prepared: Prepared) -> RewardValues:
+        mean = self.table[prepared.reading[:, 0].long()]
+        return RewardValues(mean, torch.zeros_like(mean))
