@@ -1,0 +1,70 @@
+"""Intervals and tests that two steps need: clusters are what was drawn independently, usually prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+FEWEST_CLUSTERS = 20
+T_BELOW = 60
+
+
+def bootstrap_interval(
+    values: Sequence[float], *, draws: int = 10_000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile interval of the mean, drawing clusters with replacement.
+
+    `values` are the clusters' means, at least one; differences of pairs give the paired interval. Draws are sums of
+    at most a million values at a time, so that memory stays small.
+    """
+    clusters = np.asarray(values, dtype=float)
+    assert clusters.size, "an interval needs at least one cluster"
+    generator = np.random.Generator(np.random.Philox(seed))
+    batch = max(1, 1_000_000 // clusters.size)
+    sizes = [min(batch, draws - start) for start in range(0, draws, batch)]
+    means = [clusters[generator.integers(clusters.size, size=(size, clusters.size))].mean(axis=1) for size in sizes]
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def cluster_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float] | None:
+    """Return the interval of the mean of clusters' means, or None below 20 clusters.
+
+    Student's t below 60 clusters, where the spread itself is uncertain; the normal distribution above.
+    """
+    clusters = np.asarray(values, dtype=float)
+    if clusters.size < FEWEST_CLUSTERS:
+        return None
+    tail = (1 + level) / 2
+    quantile = stats.t.ppf(tail, clusters.size - 1) if clusters.size < T_BELOW else stats.norm.ppf(tail)
+    half = float(quantile * clusters.std(ddof=1) / np.sqrt(clusters.size))
+    mean = float(clusters.mean())
+    return mean - half, mean + half
+
+
+def wilson(successes: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval of a share (Wilson 1927); all that is known of none is (0, 1)."""
+    if n == 0:
+        return 0.0, 1.0
+    z = float(stats.norm.ppf((1 + level) / 2))
+    share, shrink = successes / n, 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / shrink
+    half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / shrink
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Return the two-sided exact p that wins and losses are equally likely; ties are left out. 1 without any."""
+    if wins + losses == 0:
+        return 1.0
+    return float(stats.binomtest(wins, wins + losses).pvalue)
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return Spearman's correlation, equal values sharing their rank; nan when one side is constant."""
+    ranks = np.stack([stats.rankdata(first), stats.rankdata(second)])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    norm = float(np.sqrt((centred**2).sum(axis=1).prod()))
+    return float((centred[0] * centred[1]).sum()) / norm if norm else float("nan")
