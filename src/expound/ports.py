@@ -209,7 +209,11 @@ class Panel(Protocol):
 
 @dataclass(frozen=True)
 class Opened:
-    """A ballot in a rater's hands, with what the page needs."""
+    """A ballot in a rater's hands, with what the page needs.
+
+    `shown_at` is when the rater got it (ISO 8601, UTC), None after a restart. `surplus` is True when somebody else
+    has answered it meanwhile.
+    """
 
     ballot: Ballot
     prompt: Prompt
@@ -217,6 +221,8 @@ class Opened:
     revision: int
     key: str
     previous: Answer | None
+    shown_at: str | None = None
+    surplus: bool = False
 
 
 class Queue(Protocol):
@@ -225,8 +231,11 @@ class Queue(Protocol):
     def next(self, rater: str, after: str | None = None) -> Ballot | None:
         """Return the rater's open ballot, or a new one, or None when nothing is left for them."""
 
-    def open(self, rater: str, ballot: str) -> Opened | None:
-        """Return a ballot that is leased to the rater or was answered by them; None: not theirs."""
+    def open(self, rater: str, ballot: str, key: str = "") -> Opened | None:
+        """Return a ballot that is leased to the rater or was answered by them; None: not theirs.
+
+        A key that was made for them proves that they were shown it, however long ago, and names the revision.
+        """
 
     def accepted(self, answer: Answer) -> None:
         """Take note of a stored answer."""
@@ -269,6 +278,9 @@ class Admission(Protocol):
 
     def revoke(self, rater: str) -> None:
         """Let the rater in no more."""
+
+    def answer_key(self, rater: str, ballot: str, revision: int) -> str:
+        """Return the key of an answer, 32 hex digits of an HMAC: not to be guessed, equal in all tabs."""
 
 
 # --- what the report adds for a simulated panel -------------------------------------------------------------------

@@ -211,7 +211,7 @@ class Rater:
 
 @dataclass(frozen=True)
 class RaterProgress:
-    """How far a rater is: answers so far, and about how many are left for everybody together and for this rater."""
+    """How far a rater is: answers so far, about how many are left for this rater, and for everybody together."""
 
     judged: int
     left: int
