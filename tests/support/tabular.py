@@ -22,6 +22,15 @@ def make_prompt(name: str) -> Prompt:
     return Prompt(content_id(name), (Text("question", name),), name)
 
 
+def draw(logprobs: Tensor, responses: int, key: SamplingKey, prompt: str) -> list[list[int]]:
+    """Draw responses by inversion; a response ends behind the first end token."""
+    generator = np.random.Generator(np.random.Philox(key=int(content_id(key.seed, key.round, key.purpose, prompt), 16)))
+    totals = logprobs.double().exp().cumsum(-1).numpy()
+    uniform = generator.random((responses, len(totals), 1)) * totals[:, -1:]
+    tokens = (uniform >= totals).sum(-1).tolist()
+    return [row[: row.index(END) + 1] if END in row else row for row in tokens]
+
+
 class TabularActor:
     """Logits [steps, vocabulary] for policy and reference, a value for each step; token 0 ends a response."""
 
@@ -35,7 +44,7 @@ class TabularActor:
     ) -> Rollouts:
         episodes = [(prompt.id, sample) for prompt in prompts for sample in range(responses)]
         logprobs = (self.policy.detach() / sampling.temperature).log_softmax(-1)
-        drawn = [self._draw(logprobs, (key.seed, key.round, key.purpose, *episode)) for episode in episodes]
+        drawn = [tokens for prompt in prompts for tokens in draw(logprobs, responses, key, prompt.id)]
         # Prompts of one to three tokens, so that rows do not line up.
         prompt_lengths = [1 + len(prompt) % 3 for prompt, _ in episodes]
         rows = [[1] * length + tokens for length, tokens in zip(prompt_lengths, drawn, strict=True)]
@@ -49,15 +58,6 @@ class TabularActor:
             samples=tuple(sample for _, sample in episodes),
             temperature=sampling.temperature,
         )
-
-    def _draw(self, logprobs: Tensor, key: tuple[str | int, ...]) -> list[int]:
-        generator = np.random.Generator(np.random.Philox(key=int(content_id(*key), 16)))
-        tokens: list[int] = []
-        for probabilities in logprobs.double().exp().numpy():
-            tokens.append(int(generator.choice(len(probabilities), p=probabilities / probabilities.sum())))
-            if tokens[-1] == END:
-                break
-        return tokens
 
     def prepare(self, rollouts: Rollouts) -> Prepared:
         old, reference = torch.empty_like(rollouts.sampler_logprobs), torch.empty_like(rollouts.sampler_logprobs)

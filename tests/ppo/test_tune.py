@@ -1,0 +1,249 @@
+"""Tuning a table: it learns, resumes exactly, pauses at the last quiet policy and stops where it must."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from expound.errors import TrainingStopped
+from expound.ppo.actor import Prepared, RewardValues
+from expound.ppo.rollout import Normaliser, Rollouts
+from expound.ppo.tune import Learning, Metric, TunePlan, TuneState, begin, dump_state, load_state, tune
+from expound.ppo.update import make_optimisers
+from expound.records import Round
+from expound.settings import PpoSettings, SamplingSettings
+from tests.support.tabular import FirstTokenReward, TabularActor, make_prompt
+
+REFERENCE = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 7))).float()
+REWARDS = torch.linspace(-1, 1, 7)
+
+
+@dataclass
+class Notes:
+    """Progress that remembers."""
+
+    bars: list[tuple[str, int, int]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def bar(self, what: str, total: int, done: int = 0) -> Iterator[Notes]:
+        self.bars.append((what, total, done))
+        yield self
+
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        self.notes.append(note)
+
+    def say(self, line: str) -> None:
+        self.notes.append(line)
+
+
+@dataclass
+class Memory:
+    """A keeper that holds deep copies, and pulls the plug after a given update."""
+
+    learning: Learning
+    kill_after: int | None = None
+    lines: dict[int, Mapping[str, Metric]] = field(default_factory=dict)
+    kept: dict[int, tuple[str, Tensor, Tensor, dict[str, object], dict[str, object]]] = field(default_factory=dict)
+
+    def line(self, update: int, metrics: Mapping[str, Metric]) -> None:
+        json.dumps(metrics, allow_nan=False)
+        self.lines[update] = metrics
+
+    def checkpoint(self, state: TuneState) -> None:
+        actor, optimisers = self.learning.actor, self.learning.optimisers
+        assert isinstance(actor, TabularActor)
+        tensors = (actor.policy.detach().clone(), actor.value.detach().clone())
+        moments = (copy.deepcopy(optimisers.policy.state_dict()), copy.deepcopy(optimisers.value.state_dict()))
+        self.kept[state.update] = (dump_state(state), *tensors, *moments)
+        if self.kill_after == state.update:
+            raise KeyboardInterrupt
+
+
+def make_plan(**ppo: object) -> TunePlan:
+    settings = {"updates": 6, "episodes": 32, "epochs": 2, "minibatches": 2, "learning_rate": 0.05, **ppo}
+    return TunePlan(
+        round=Round(1, 11, "{}", ""),
+        prompts=tuple(make_prompt(f"p{n}") for n in range(11)),
+        sampling=SamplingSettings(temperature=0.8, max_new_tokens=5, responses_per_prompt=4),
+        ppo=PpoSettings.model_validate(settings),
+        normaliser=Normaliser(0.0, 0.5),
+    )
+
+
+def make_learning(plan: TunePlan) -> Learning:
+    actor = TabularActor(REFERENCE)
+    return Learning(actor, make_optimisers(actor, plan.rate(1)), FirstTokenReward(REWARDS))
+
+
+def restored(kept: tuple[str, Tensor, Tensor, dict[str, object], dict[str, object]], plan: TunePlan) -> Learning:
+    learning = make_learning(plan)
+    assert isinstance(learning.actor, TabularActor)
+    _, policy, value, policy_moments, value_moments = copy.deepcopy(kept)
+    with torch.no_grad():
+        learning.actor.policy.copy_(policy)
+        learning.actor.value.copy_(value)
+    learning.optimisers.policy.load_state_dict(policy_moments)
+    learning.optimisers.value.load_state_dict(value_moments)
+    return learning
+
+
+def run(plan: TunePlan, kill_after: int | None = None) -> Memory:
+    learning = make_learning(plan)
+    memory = Memory(learning, kill_after)
+    tune(learning, plan, begin(plan), memory, Notes())
+    return memory
+
+
+def test_the_reward_rises_and_everything_is_told() -> None:
+    plan = make_plan(updates=12)
+    learning, notes = make_learning(plan), Notes()
+    memory = Memory(learning)
+    outcome = tune(learning, plan, begin(plan), memory, notes)
+    assert (outcome.update, outcome.alarms, outcome.ended) == (12, (), "all 12 updates are done")
+    lines = [memory.lines[update] for update in range(1, 13)]
+    rewards = [line["reward"] for line in lines]
+    assert all(isinstance(reward, float) for reward in rewards)
+    assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.3
+    assert all(line["optimiser_steps"] == 4 and line["episodes"] == 32 and line["alarms"] == [] for line in lines)
+    assert all(f"seconds_{phase}" in lines[0] for phase in ("sample", "prepare", "reward", "update"))
+    assert lines[0]["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert notes.bars == [("tune", 12, 0)]
+    assert notes.notes[0].startswith("reward ")
+    assert sorted(memory.kept) == list(range(13))
+
+
+def test_the_value_is_warm_before_it_is_needed() -> None:
+    line = run(make_plan(updates=1)).lines[1]
+    assert isinstance(line["explained_variance"], float)
+    assert line["explained_variance"] > 0
+
+
+@pytest.mark.parametrize("kill_after", [0, 1, 3, 5, 6])
+def test_a_tuning_that_was_killed_ends_in_the_same_weights(kill_after: int) -> None:
+    plan = make_plan()
+    whole = run(plan)
+    learning = make_learning(plan)
+    first = Memory(learning, kill_after)
+    with pytest.raises(KeyboardInterrupt):
+        tune(learning, plan, begin(plan), first, Notes())
+    kept = first.kept[kill_after]
+    again = restored(kept, plan)
+    second, notes = Memory(again), Notes()
+    outcome = tune(again, plan, load_state(kept[0]), second, notes)
+    assert outcome.update == 6
+    assert notes.bars == [("tune", 6, kill_after)]
+    last = {**first.kept, **second.kept}[6]
+    assert torch.equal(last[1], whole.kept[6][1])
+    assert torch.equal(last[2], whole.kept[6][2])
+    assert last[0] == whole.kept[6][0]
+
+
+def test_drift_pauses_at_the_last_quiet_policy() -> None:
+    plan = make_plan(updates=20, learning_rate=0.5, kl_weight=0.0, kl_target=0.2)
+    learning = make_learning(plan)
+    memory = Memory(learning)
+    outcome = tune(learning, plan, begin(plan), memory, Notes())
+    kl = [memory.lines[update]["kl"] for update in sorted(memory.lines)]
+    assert all(isinstance(one, float) for one in kl)
+    high = [update for update, one in enumerate(kl, start=1) if isinstance(one, float) and one > 3 * 0.2]
+    assert [alarm.name for alarm in outcome.alarms] == ["kl_high"]
+    assert len(kl) == high[1] == high[0] + 1  # it ended with the second update in a row
+    assert outcome.update == high[0] - 2  # the policy that sampled in the update before the first high one
+    assert f"ended the tuning in update {len(kl)}" in outcome.ended
+    # A resumed tuning that was paused does not go on.
+    kept = memory.kept[len(kl)]
+    resumed = tune(restored(kept, plan), plan, load_state(kept[0]), Memory(learning), Notes())
+    assert resumed == outcome
+
+
+@dataclass
+class FlatReward:
+    """A reward that says the same of everything."""
+
+    value: float
+
+    def of(self, prepared: Prepared) -> RewardValues:
+        mean = torch.full((prepared.rollouts.episodes,), self.value)
+        return RewardValues(mean, torch.zeros_like(mean))
+
+
+def test_a_flat_reward_is_noted_once_and_a_broken_one_refused() -> None:
+    plan = make_plan()
+    plan = replace(plan, sampling=plan.sampling)
+    learning = make_learning(plan)
+    # Cut responses lose a spread, which is no flat reward any more; so the table always ends at once.
+    assert isinstance(learning.actor, TabularActor)
+    with torch.no_grad():
+        learning.actor.reference[:, 0] = learning.actor.policy[:, 0] = 30.0
+    flat = Learning(learning.actor, learning.optimisers, FlatReward(0.3))
+    outcome = tune(flat, plan, begin(plan), Memory(flat), Notes())
+    assert [alarm.name for alarm in outcome.alarms] == ["flat_reward"]
+    broken = Learning(learning.actor, learning.optimisers, FlatReward(math.nan))
+    with pytest.raises(TrainingStopped, match="is nan"):
+        tune(broken, plan, begin(plan), Memory(broken), Notes())
+
+
+class Liar(TabularActor):
+    """An actor whose log-probabilities at sampling time are not those it learns with."""
+
+    def prepare(self, rollouts: Rollouts) -> Prepared:
+        prepared = super().prepare(rollouts)
+        return replace(prepared, old_logprobs=prepared.old_logprobs + 0.01)
+
+
+class Broken(TabularActor):
+    """An actor whose value becomes infinite."""
+
+    def values(self, features: Tensor) -> Tensor:
+        return super().values(features) + math.inf
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(Liar, "not the policy that wrote"), (Broken, "became infinite in update 1")]
+)
+def test_a_stopping_alarm_is_an_error_and_leaves_the_checkpoint_before(kind: type[TabularActor], words: str) -> None:
+    plan, actor = make_plan(), kind(REFERENCE)
+    learning = Learning(actor, make_optimisers(actor, 0.1), FirstTokenReward(REWARDS))
+    memory = Memory(learning)
+    with pytest.raises(TrainingStopped, match=words):
+        tune(learning, plan, begin(plan), memory, Notes())
+    assert sorted(memory.kept) == [0]
+    assert memory.lines[1]["alarms"]
+
+
+def test_the_rate_falls_in_a_line_to_thirty_percent() -> None:
+    """Holds the schedule that the demonstration learnt with."""
+    plan = make_plan(updates=8, learning_rate=7e-4)
+    assert [plan.rate(update) for update in (1, 8)] == pytest.approx([7e-4, 2.1e-4])
+    assert plan.rate(4) - plan.rate(5) == pytest.approx(7e-4 * 0.1)
+    assert make_plan(updates=1, learning_rate="auto").rate(1) == pytest.approx(2e-4)
+
+
+def test_an_update_holds_no_prompt_twice_however_few_there_are() -> None:
+    plan = make_plan(minibatches=4)
+    assert (plan.prompts_per_update, plan.steps.minibatches) == (8, 4)
+    few = replace(plan, prompts=plan.prompts[:3])
+    assert (few.prompts_per_update, few.steps.minibatches) == (3, 3)
+    learning = make_learning(few)
+    memory = Memory(learning)
+    tune(learning, few, begin(few), memory, Notes())
+    assert memory.lines[1]["episodes"] == 12
+
+
+def test_the_state_comes_back_as_it_was() -> None:
+    memory = run(make_plan(updates=2))
+    text = memory.kept[2][0]
+    state = load_state(text)
+    assert dump_state(state) == text
+    odd = replace(state, window=(replace(state.window[0], explained_variance=math.nan),))
+    assert math.isnan(load_state(dump_state(odd)).window[0].explained_variance)
