@@ -1,0 +1,183 @@
+"""Small charts as SVG, legible in grey and in the dark: no script, no font, no colour but the page's variables.
+
+Sizes are in the chart's own units; the page scales it. Text takes `currentColor`, what is shown takes `--accent`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+LINE_WIDTH, LINE_HEIGHT = 300, 170
+ROW_WIDTH, ROW_HEIGHT, LABEL_WIDTH = 340, 26, 124
+TEXT_SIZE = 11
+STEPS = (1.0, 2.0, 5.0, 10.0)
+ACCENT = "var(--accent, currentColor)"
+FAINT = {"stroke": "currentColor", "stroke-opacity": "0.22"}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a chart says of itself: a title, a description of what is to be seen, and the axes with their units."""
+
+    title: str
+    description: str
+    x: str
+    y: str = ""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A row of an interval chart: a point with whiskers, or a point alone; `hollow` marks what is compared against."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    hollow: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A straight map from values to positions."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Return the position of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def nice_ticks(low: float, high: float, wanted: int = 4) -> tuple[float, ...]:
+    """Return about `wanted` round numbers in steps of 1, 2 or 5 whose first and last enclose low and high."""
+    if high <= low:
+        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in STEPS if factor * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return tuple(index * step for index in range(first, last + 1))
+
+
+def tick_labels(ticks: Sequence[float]) -> tuple[str, ...]:
+    """Return the ticks as text with as many decimals as their step needs."""
+    step = ticks[1] - ticks[0]
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return tuple(f"{tick + 0.0:.{decimals}f}".replace("-", "−") for tick in ticks)
+
+
+def line_chart(points: Sequence[tuple[int, float | None]], words: Words) -> str:
+    """Return a line by whole numbers (updates); None leaves a gap."""
+    known = [value for _, value in points if value is not None]
+    ticks = nice_ticks(min(known), max(known))
+    numbers = [number for number, _ in points]
+    across = Scale(numbers[0], max(numbers[-1], numbers[0] + 1), 44, LINE_WIDTH - 10)
+    up = Scale(ticks[0], ticks[-1], LINE_HEIGHT - 34, 22)
+    chart = _chart(LINE_WIDTH, LINE_HEIGHT, words)
+    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+        _line(chart, (across.start, up.at(tick)), (across.end, up.at(tick)), FAINT)
+        _text(chart, across.start - 6, up.at(tick) + 4, label, anchor="end")
+    for number in _spread(numbers, 9):
+        _text(chart, across.at(number), up.start + 15, str(number))
+    _text(chart, 0, 10, words.y, anchor="start")
+    _text(chart, (across.start + across.end) / 2, LINE_HEIGHT - 4, words.x)
+    _trace(chart, points, across, up)
+    return _markup(chart)
+
+
+def interval_chart(rows: Sequence[Interval], words: Words, line_at: float = 0.0) -> str:
+    """Return a row for each interval, and a marked line at the value that means no difference."""
+    ends = [end for row in rows for end in (row.value, row.low, row.high, line_at) if end is not None]
+    ticks = nice_ticks(min(ends), max(ends))
+    height = ROW_HEIGHT * len(rows) + 38
+    across = Scale(ticks[0], ticks[-1], LABEL_WIDTH, ROW_WIDTH - 14)
+    chart = _chart(ROW_WIDTH, height, words)
+    _ground(chart, ticks, across, ROW_HEIGHT * len(rows), words.x)
+    zero = across.at(line_at)
+    _line(chart, (zero, 2), (zero, ROW_HEIGHT * len(rows)), {"stroke": "currentColor", "stroke-width": "1.5"})
+    for index, row in enumerate(rows):
+        middle = ROW_HEIGHT * (index + 0.5)
+        _text(chart, LABEL_WIDTH - 10, middle + 4, row.label, anchor="end")
+        _whiskers(chart, row, across, middle)
+    return _markup(chart)
+
+
+def bar_chart(bars: Sequence[tuple[str, float]], words: Words) -> str:
+    """Return horizontal bars from zero, each with its value."""
+    ticks = nice_ticks(0.0, max(value for _, value in bars))
+    across = Scale(0.0, ticks[-1], LABEL_WIDTH, ROW_WIDTH - 44)
+    chart = _chart(ROW_WIDTH, ROW_HEIGHT * len(bars) + 38, words)
+    _ground(chart, ticks, across, ROW_HEIGHT * len(bars), words.x)
+    for index, (label, value) in enumerate(bars):
+        top = ROW_HEIGHT * index + 6
+        size = {"width": _number(across.at(value) - across.start), "height": str(ROW_HEIGHT - 12)}
+        SubElement(chart, "rect", {"x": str(LABEL_WIDTH), "y": str(top), **size, "fill": ACCENT})
+        _text(chart, LABEL_WIDTH - 10, top + 11, label, anchor="end")
+        _text(chart, across.at(value) + 5, top + 11, f"{value:.0f}" if value >= 10 else f"{value:.1f}", anchor="start")
+    return _markup(chart)
+
+
+def _chart(width: int, height: int, words: Words) -> Element:
+    chart = Element("svg", {"viewBox": f"0 0 {width} {height}", "role": "img", "aria-label": words.title})
+    SubElement(chart, "title").text = words.title
+    SubElement(chart, "desc").text = words.description
+    return chart
+
+
+def _ground(chart: Element, ticks: Sequence[float], across: Scale, bottom: float, axis: str) -> None:
+    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+        _line(chart, (across.at(tick), 2), (across.at(tick), bottom), FAINT)
+        _text(chart, across.at(tick), bottom + 14, label)
+    _text(chart, (across.start + across.end) / 2, bottom + 31, axis)
+
+
+def _trace(chart: Element, points: Sequence[tuple[int, float | None]], across: Scale, up: Scale) -> None:
+    path, pen = [], "M"
+    for number, value in points:
+        if value is None:
+            pen = "M"
+            continue
+        place = (_number(across.at(number)), _number(up.at(value)))
+        path.append(f"{pen}{place[0]} {place[1]}")
+        pen = "L"
+        SubElement(chart, "circle", {"cx": place[0], "cy": place[1], "r": "2.6", "fill": ACCENT})
+    SubElement(chart, "path", {"d": " ".join(path), "fill": "none", "stroke": ACCENT, "stroke-width": "2"})
+
+
+def _whiskers(chart: Element, row: Interval, across: Scale, middle: float) -> None:
+    if row.low is not None and row.high is not None:
+        thick = {"stroke": ACCENT, "stroke-width": "2"}
+        _line(chart, (across.at(row.low), middle), (across.at(row.high), middle), thick)
+        for end in (row.low, row.high):
+            _line(chart, (across.at(end), middle - 4), (across.at(end), middle + 4), thick)
+    fill = "var(--card, white)" if row.hollow else ACCENT
+    look = {"r": "4.5", "fill": fill, "stroke": ACCENT, "stroke-width": "2"}
+    SubElement(chart, "circle", {"cx": _number(across.at(row.value)), "cy": _number(middle), **look})
+
+
+def _line(chart: Element, start: tuple[float, float], end: tuple[float, float], look: Mapping[str, str]) -> None:
+    names = ("x1", "y1", "x2", "y2")
+    SubElement(chart, "line", {**dict(zip(names, map(_number, (*start, *end)), strict=True)), **look})
+
+
+def _text(chart: Element, x: float, y: float, text: str, anchor: str = "middle") -> None:
+    look = {"text-anchor": anchor, "font-size": str(TEXT_SIZE), "fill": "currentColor"}
+    SubElement(chart, "text", {"x": _number(x), "y": _number(y), **look}).text = text
+
+
+def _spread(numbers: Sequence[int], most: int) -> Sequence[int]:
+    return numbers[:: math.ceil(len(numbers) / most)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _markup(chart: Element) -> str:
+    return ElementTree.tostring(chart, encoding="unicode")

@@ -1,0 +1,158 @@
+"""The pages of a report: rounds/NNN/report.html and report.json, and the newest round's page at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from expound.files import write_file
+from expound.ports import Book, ReportInput
+from expound.records import Alarm, Evaluation, RewardCard
+from expound.reporting import charts
+from expound.reporting.charts import Interval, Words
+from expound.reporting.progress import in_words
+from expound.reporting.report import Report, as_json, gather
+
+TEMPLATES = Path(__file__).parent / "templates"
+CURVES = (
+    ("z", "Reward", "standard deviations of the reference's"),
+    ("kl", "KL to the reference", "nats a response"),
+    ("length", "Length", "tokens a response"),
+)
+EVEN = 0.5
+
+
+def write_report(book: Book, given: ReportInput, folder: Path) -> Path:
+    """Write the page of a round and the same numbers as JSON, and return the page's path.
+
+    The newest round's page is written to `folder`/report.html too.
+    Errors: StorageError when the disk refuses.
+    """
+    report = gather(book, given)
+    page, target = render(report), folder / "rounds" / f"{given.round.number:03d}"
+    write_file(target / "report.json", as_json(report))
+    write_file(target / "report.html", page)
+    if given.round.number == book.rounds()[-1].number:
+        write_file(folder / "report.html", page)
+    return target / "report.html"
+
+
+def render(report: Report) -> str:
+    """Return the page: self-contained, without a script, every text escaped."""
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            win_chart=_win_chart(report),
+            gold_chart=_gold_chart(report),
+            curves=_curves(report.metrics),
+            card_chart=_card_chart(report.card),
+            seconds_chart=_seconds_chart(report.seconds),
+            alarms=_newest_of_each(report.alarms),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: Mapping[str, Callable[[float | None], str]] = {
+        "share": _data(lambda value: f"{100 * value:.0f} %"),
+        "two": _data(lambda value: f"{value:.2f}"),
+        "three": _data(lambda value: f"{value:.3f}"),
+        "signed": _data(lambda value: f"{value:+.3f}"),
+        "signed_two": _data(lambda value: f"{value:+.2f}"),
+        "whole": _data(lambda value: f"{value:.0f}"),
+        "one": _data(lambda value: f"{value:.1f}"),
+        "duration": _data(in_words),
+    }
+    environment.filters.update(filters)
+    return environment
+
+
+def _data(form: Callable[[float], str]) -> Callable[[float | None], str]:
+    """Return a filter: the number as people read it, with its exact value for machines; a dash for none."""
+
+    def shown(value: float | None) -> str:
+        if value is None:
+            return "–"
+        return Markup('<data value="{}">{}</data>').format(value, form(value).replace("-", "−"))
+
+    return shown
+
+
+def _newest_of_each(alarms: Sequence[Alarm]) -> tuple[Alarm, ...]:
+    """A resumed tuning says its alarms again; the newest of a name counts."""
+    return tuple({alarm.name: alarm for alarm in alarms}.values())
+
+
+def _win_chart(report: Report) -> Markup:
+    found = [*report.earlier, *([report.evaluation] if report.evaluation else [])]
+    rows = [_win_row(evaluation) for evaluation in found]
+    words = Words(
+        "Share of held-out comparisons that the tuned policy won",
+        f"A row for each round, with its 95 % interval by prompt; the line marks an even {100 * EVEN:.0f} %.",
+        "share of wins, ties half",
+    )
+    return Markup(charts.interval_chart(rows, words, EVEN)) if rows else Markup("")
+
+
+def _win_row(evaluation: Evaluation) -> Interval:
+    low, high = evaluation.interval or (None, None)
+    return Interval(f"round {evaluation.round}", evaluation.win_rate, low, high)
+
+
+def _gold_chart(report: Report) -> Markup:
+    rows = [
+        Interval(f"round {line.round}, {line.how}", line.difference, *(line.interval or (None, None)))
+        for line in report.gold
+        if line.difference is not None
+    ]
+    words = Words(
+        "Hidden utility of the tuned policy less the reference's (simulated)",
+        "A row for each way of writing, with its 95 % interval by prompt; the line marks no difference.",
+        "tuned less reference; utility from 0 to 1",
+    )
+    return Markup(charts.interval_chart(rows, words)) if rows else Markup("")
+
+
+def _curves(metrics: Sequence[Mapping[str, float]]) -> tuple[Markup, ...]:
+    """Return a chart for each figure that was a number at least once."""
+    drawn = []
+    for key, title, unit in CURVES:
+        points = [(int(line["update"]), line[key]) for line in metrics]
+        if any(value is not None for _, value in points):
+            words = Words(
+                f"{title} by update", f"{title} in {unit}, over {len(points)} updates.", "update", f"{title}, {unit}"
+            )
+            drawn.append(Markup(charts.line_chart(points, words)))
+    return tuple(drawn)
+
+
+def _card_chart(card: RewardCard | None) -> Markup:
+    if card is None:
+        return Markup("")
+    rows = (
+        Interval("reward", card.pair_accuracy, card.pair_accuracy_low, card.pair_accuracy_high),
+        Interval("length alone", card.length_accuracy, hollow=True),
+    )
+    words = Words(
+        "Share of left-out pairs ordered like the raters",
+        "The reward with its 95 % interval, and length alone; the line marks guessing.",
+        "share of pairs; line: guessing",
+    )
+    return Markup(charts.interval_chart(rows, words, EVEN))
+
+
+def _seconds_chart(seconds: Mapping[str, float]) -> Markup:
+    words = Words("Seconds by step", "A bar for each step, in seconds of wall clock.", "seconds")
+    return Markup(charts.bar_chart(tuple(seconds.items()), words)) if any(seconds.values()) else Markup("")

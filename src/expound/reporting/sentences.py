@@ -1,0 +1,105 @@
+"""The headline of a report, and what the report does not show, from what is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expound.ports import GoldLine
+from expound.records import Evaluation, RewardCard
+from expound.settings import Settings
+
+FEW_RATERS = 3
+EQUAL_LENGTH = (0.9, 1.1)
+"""Ratios of mean words between which length is not worth a warning."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a round when its report is written."""
+
+    round: int
+    settings: Settings
+    is_simulated: bool
+    evaluation: Evaluation | None
+    card: RewardCard | None
+    gold: tuple[GoldLine, ...]
+
+
+def headline(known: Known) -> str:
+    """Return tuned against reference in one line, with its interval; a simulated panel is named first."""
+    who = "Simulated panel: " if known.is_simulated else ""
+    change = gold_change(known)
+    if change is not None and change.difference is not None and change.interval is not None:
+        low, high = change.interval
+        return f"{who}hidden utility {change.difference:+.3f} [{low:+.3f}, {high:+.3f}] over the reference".replace(
+            "-", "−"
+        )
+    if known.evaluation is not None:
+        share = f"{who}tuned preferred in {known.evaluation.win_rate:.0%}{_interval(known.evaluation)} of comparisons"
+        return share[0].upper() + share[1:].replace("%", " %")
+    return f"{who}round {known.round} is not decided yet".capitalize()
+
+
+def gold_change(known: Known) -> GoldLine | None:
+    """Return the hidden utility of the round's tuned policy as sampled, where there is one."""
+    lines = [line for line in known.gold if line.policy == "tuned" and line.how == "sampled"]
+    return next((line for line in lines if line.round == known.round), None)
+
+
+def _interval(evaluation: Evaluation) -> str:
+    if evaluation.interval is None:
+        return ""
+    return f" [{evaluation.interval[0]:.0%}, {evaluation.interval[1]:.0%}]"
+
+
+def limits(known: Known, raters: int) -> tuple[str, ...]:
+    """Return a sentence for everything that a reader might take from the report and must not."""
+    found = (*_about_raters(known, raters), *_about_prompts(known), *_about_length(known), *_about_reward(known))
+    project = known.settings.project
+    return (
+        *found,
+        "Raters said which explanation is better. Whether it is true was not asked on its own.",
+        f"One model ({project.model}), one task ({project.task}), one seed ({project.seed}): another may do otherwise.",
+    )
+
+
+def _about_raters(known: Known, raters: int) -> tuple[str, ...]:
+    if known.is_simulated:
+        judged = "No person judged anything: the raters are simulated and go by a hidden utility"
+        words = f"{judged} that counts wordings and does not understand a sentence."
+        return (words,)
+    if 0 < raters < FEW_RATERS:
+        return (f"Only {raters} {'person' if raters == 1 else 'people'} judged: this is their taste.",)
+    return ()
+
+
+def _about_prompts(known: Known) -> tuple[str, ...]:
+    evaluation = known.evaluation
+    if evaluation is None:
+        return ("Nobody has compared the tuned policy with the reference on held-out prompts yet.",)
+    prompts = f"{evaluation.prompts} held-out prompts"
+    if evaluation.interval is None:
+        few = f"{prompts} were compared: too few for an interval, so the share of wins alone says little."
+    else:
+        half = (evaluation.interval[1] - evaluation.interval[0]) / 2
+        few = f"{prompts} were compared: a difference below about {100 * half:.0f} points could not have been seen."
+    if known.round == 1:
+        return (few,)
+    again = f"The held-out prompts are the same in all {known.round} rounds, so the last look is not the first."
+    return (few, again)
+
+
+def _about_length(known: Known) -> tuple[str, ...]:
+    if known.evaluation is None or EQUAL_LENGTH[0] <= known.evaluation.length_ratio <= EQUAL_LENGTH[1]:
+        return ()
+    ratio = known.evaluation.length_ratio
+    than = f"{ratio:.2f} times as many words as the reference's"
+    return (f"Tuned responses have {than}, and nothing here takes the effect of length out of the comparison.",)
+
+
+def _about_reward(known: Known) -> tuple[str, ...]:
+    card = known.card
+    if card is None or card.pair_accuracy_low > card.length_accuracy:
+        return ()
+    alone = f"length alone orders {card.length_accuracy:.0%} of the pairs".replace("%", " %")
+    return (f"The reward is not shown to know more than length: {alone}, which its interval does not exclude.",)

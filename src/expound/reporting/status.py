@@ -1,0 +1,142 @@
+"""Where a project stands and the next action, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from expound.ports import Book
+from expound.records import Ballot, Decision, Round, Split
+from expound.settings import Settings, undump
+
+
+def describe(book: Book, settings: Settings, folder: Path) -> str:
+    """Return in a few sentences where the project stands, ending with the command that comes next.
+
+    `settings` are those of project.toml now; an open round's own frozen ones decide what it is waiting for.
+    """
+    rounds = book.rounds()
+    if not rounds:
+        return _before_the_first_round(settings, folder)
+    current = rounds[-1]
+    decision = next((found for found in book.decisions() if found.round == current.number), None)
+    if decision is not None:
+        return _decided(decision, settings, folder)
+    return _open_round(Stage(book, current, undump(current.settings), folder))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An open round with what its sentences need; `settings` are frozen."""
+
+    book: Book
+    round: Round
+    settings: Settings
+    folder: Path
+
+    @property
+    def is_simulated(self) -> bool:
+        """Say whether nobody real judges."""
+        return self.settings.panel.kinds == ("simulated",)
+
+    def says(self, sentence: str, verb: str) -> str:
+        """Return a sentence about the round, and the verb that comes next."""
+        return f"{_name(self.round.number, self.settings)}: {sentence} Next: expound {verb} {self.folder}"
+
+
+def _name(number: int, settings: Settings) -> str:
+    return f"Round {number}{' (simulated panel)' if settings.panel.kinds == ('simulated',) else ''}"
+
+
+def _before_the_first_round(settings: Settings, folder: Path) -> str:
+    pattern = settings.project.prompts
+    if any(folder.glob(pattern)):
+        return f"No round has begun. Next: expound run {folder}"
+    return f"There are no prompts: nothing in {folder} matches '{pattern}'. Next: put a prompt file there."
+
+
+def _decided(decision: Decision, settings: Settings, folder: Path) -> str:
+    last, page = settings.stopping.max_rounds, folder / "report.html"
+    said = f"{_name(decision.round, settings)} of at most {last} is decided. {decision.sentence} {decision.next_step}"
+    if decision.round >= last:
+        return f"{said} Next: read {page}"
+    return f"{said} Next: read {page}, then expound run {folder}"
+
+
+def _open_round(stage: Stage) -> str:
+    """Look from the end of the road backwards: the furthest record says where the round is."""
+    book, number = stage.book, stage.round.number
+    tuned = [policy for policy in book.policies() if policy.round == number]
+    if tuned:
+        return _measuring(stage)
+    if any(card.round == number for card in book.rewards()):
+        return _tuning(stage)
+    settled = [found for found in book.settlements() if found.round == number]
+    if settled:
+        responses, raters = len(settled[-1].verdicts), len(settled[-1].skills)
+        return stage.says(f"settled, with a verdict on {responses} responses from {raters} raters.", "fit")
+    if book.ballots("train", round_=number):
+        return _asking(stage)
+    return _sampling(stage)
+
+
+def _sampling(stage: Stage) -> str:
+    prompts, responses = stage.book.prompts("train"), stage.book.responses("train", round_=stage.round.number)
+    if not prompts:
+        return stage.says("the project has no prompts of split train. Put some there.", "run")
+    if not responses:
+        return stage.says(f"begun with {len(prompts)} train prompts, nothing sampled yet.", "sample")
+    reached = len({response.prompt for response in responses})
+    if reached < len(prompts):
+        return stage.says(f"sampling has reached {reached} of {len(prompts)} train prompts.", "sample")
+    return stage.says(f"{len(responses)} responses to {len(prompts)} train prompts, no ballots yet.", "ask")
+
+
+def _asking(stage: Stage) -> str:
+    waiting = _missing(stage, "train")
+    return waiting or stage.says("every ballot has its answer, the raters are not weighed yet.", "settle")
+
+
+def _tuning(stage: Stage) -> str:
+    metrics = stage.folder / "rounds" / f"{stage.round.number:03d}" / "metrics.jsonl"
+    updates = len(metrics.read_text(encoding="utf-8").splitlines()) if metrics.exists() else 0
+    if updates:
+        return stage.says(f"tuning, {updates} of {stage.settings.ppo.updates} updates done.", "tune")
+    card = [found for found in stage.book.rewards() if found.round == stage.round.number][-1]
+    accuracy = f"it orders {card.pair_accuracy:.0%} of {card.pairs} left-out pairs like the raters"
+    return stage.says(f"the reward is fitted; {accuracy}, length alone {card.length_accuracy:.0%}.", "tune")
+
+
+def _measuring(stage: Stage) -> str:
+    if not stage.book.ballots("held_out", round_=stage.round.number):
+        return stage.says("tuned; nobody has compared it on held-out prompts yet.", "measure")
+    waiting = _missing(stage, "held_out")
+    return waiting or stage.says("every held-out comparison has its answer, nothing is decided yet.", "measure")
+
+
+def _missing(stage: Stage, split: Split) -> str:
+    """Return what the panel still owes, or an empty string."""
+    ballots, answered = stage.book.ballots(split, round_=stage.round.number), stage.book.answered()
+    missing = sum(not answered.get(ballot.id) for ballot in ballots)
+    if not missing:
+        return ""
+    owed = f"{missing} of {len(ballots)} {'held-out ' if split == 'held_out' else ''}{_kind(ballots)}"
+    if stage.is_simulated:
+        return stage.says(f"the simulated raters owe {owed}.", "run")
+    return stage.says(f"{owed} {'is' if missing == 1 else 'are'} missing; {_by_rater(stage, ballots)}.", "serve")
+
+
+def _kind(ballots: Sequence[Ballot]) -> str:
+    kinds = {ballot.kind for ballot in ballots}
+    return f"{kinds.pop()}s" if len(kinds) == 1 else "ballots"
+
+
+def _by_rater(stage: Stage, ballots: Sequence[Ballot]) -> str:
+    asked, answered = {ballot.id for ballot in ballots}, stage.book.answered()
+    counts = Counter(rater for ballot in asked for rater in answered.get(ballot, ()))
+    raters = [rater for rater in stage.book.raters() if rater.active or counts[rater.id]]
+    if not raters:
+        return f"nobody is invited yet (expound invite {stage.folder} NAME)"
+    return ", ".join(f"rater {rater.name} is at {counts[rater.id]}" for rater in raters)
