@@ -1,77 +1,235 @@
 """The policy that learns: a frozen trunk, live layers with low-rank deltas, and a value on the reference's states.
 
-`BranchActor` fulfils `ppo.actor.Actor` by structure. The reference is the branch with no deltas, for ever.
+`BranchActor` fulfils `ppo.actor.Actor` by structure. The reference is the branch without deltas, for ever.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from torch import Tensor
-from torch.nn import Parameter
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter, functional
 
-from expound.models.loading import Loaded
+from expound.errors import ModelRefused, PromptError, SettingsError
+from expound.models.cut import CUT_TOLERANCE, branch_of, cut_law_gap, decoder_of, layers_of, shared_copy
+from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
+from expound.models.head import head_of, logprobs_at, response_logprobs
+from expound.models.loading import Loaded, prompt_ids
+from expound.models.low_rank import make_low_rank, merge_into, merged_copy, tensors_of
+from expound.models.reading import (
+    block_widths,
+    layouts,
+    middle_layer,
+    predicting,
+    reference_pass,
+    response_tokens,
+    run_layout,
+)
 from expound.ppo.actor import Member, Prepared, TokenLogprobs
 from expound.ppo.rollout import Batch, Rollouts
 from expound.records import Conversation, Prompt, Response, SamplingKey
 from expound.settings import SamplingSettings
 
 Render = Callable[[Prompt], Conversation]
+VALUE_UNITS = 64
+CHECKED_EPISODES = 8
+"""Episodes whose log-probabilities are computed again to see that sampler and trainer agree."""
+SAMPLER_TOLERANCE = 1e-3
 
 
 class BranchActor:
     """A policy and a value over one frozen trunk."""
 
     def __init__(self, loaded: Loaded, render: Render, *, live_layers: int | Literal["third"], seed: int) -> None:
-        """Cut the model and start from the reference: deltas are zero, their directions follow from `seed`."""
-        raise NotImplementedError
+        """Cut the model and start from the reference: deltas are zero, their directions follow from `seed`.
+
+        Errors: SettingsError when the model has fewer layers than are to live.
+        """
+        self._loaded, self._render = loaded, render
+        self._decoder = decoder_of(loaded.model)
+        layers = len(layers_of(self._decoder))
+        live = live_count(live_layers, layers)
+        self._first = layers - live
+        self._middle = middle_layer(self._first, layers)
+        self._head = head_of(loaded.model)
+        branch = branch_of(self._decoder, self._first)
+        self.is_cut = cut_law_gap(self._decoder, branch, self._first) <= CUT_TOLERANCE
+        self._branch = branch if self.is_cut else shared_copy(self._decoder)
+        generator = torch.Generator().manual_seed(seed)
+        self._deltas = tensors_of(make_low_rank(self._branch, live, self._first, generator))
+        self._value = _value_net(self._head.weight, generator)
+        self._merged = merged_copy(loaded.model, self._deltas)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences to show once: of the model, and when it cannot be cut."""
+        slow = "This model cannot be cut into trunk and branch; every pass runs the whole of it, which is slower."
+        return self._loaded.notes if self.is_cut else (*self._loaded.notes, slow)
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """Return the widths of the blocks of `Prepared.reading`, in order; they sum to its columns."""
-        raise NotImplementedError
+        return block_widths(self._head.weight.shape[1])
 
     def sample(
         self, prompts: Sequence[Prompt], responses: int, sampling: SamplingSettings, key: SamplingKey
     ) -> Rollouts:
-        """Return `responses` episodes for each prompt, in the order given, those of a prompt side by side."""
-        raise NotImplementedError
+        """Return `responses` episodes for each prompt, in the order given, those of a prompt side by side.
+
+        Errors: PromptError when a prompt does not fit the context; SettingsError at temperature 0.
+        """
+        if sampling.temperature == 0:
+            raise SettingsError("[sampling] temperature = 0 draws the same response every time.", "Set it above 0.")
+        merge_into(self._merged, self._loaded.model, self._deltas)
+        asked = [self._ask(prompt, sampling.max_new_tokens) for prompt in prompts]
+        speaker = Speaker(decoder_of(self._merged), self._head, self._loaded.end_tokens, self._loaded.pad_token)
+        drawn = sample_responses(speaker, asked, responses, sampling, key)
+        rows = [(one, sample, said) for one, group in zip(asked, drawn, strict=True) for sample, said in enumerate(group)]
+        return _rollouts(rows, sampling.temperature, self._head.weight.device)
 
     def rollouts_of(self, prompts: Mapping[str, Prompt], responses: Sequence[Response], temperature: float) -> Rollouts:
         """Return stored responses as episodes, in the order given; their `sampler_logprobs` are NaN (not known).
 
         `prompts` by prompt id; `temperature` is the one that `prepare` divides logits by.
+        Errors: PromptError when a response holds no tokens, or does not fit the context with its prompt.
         """
-        raise NotImplementedError
+        rows = []
+        for response in responses:
+            if not response.tokens:
+                raise PromptError(f"Response {response.id} was stored without its tokens.", "Sample it again.")
+            asked = self._ask(prompts[response.prompt], len(response.tokens))
+            unknown = (math.nan,) * len(response.tokens)
+            rows.append((asked, response.sample, Drawn(response.tokens, unknown, response.finished)))
+        return _rollouts(rows, temperature, self._head.weight.device)
 
     def prepare(self, rollouts: Rollouts) -> Prepared:
-        """Compute trunk, old and reference log-probabilities, value features and reading, without gradient."""
-        raise NotImplementedError
+        """Compute trunk, old and reference log-probabilities, value features and reading, once, without gradient.
+
+        Old log-probabilities are the sampler's where eight episodes computed again agree with it, else computed anew.
+        """
+        seen = reference_pass(self._decoder, self._head, rollouts, self._first, self._middle)
+        rollouts = dataclasses.replace(rollouts, trunk=seen.trunk if self.is_cut else None)
+        return Prepared(
+            rollouts=rollouts,
+            old_logprobs=self._old_logprobs(rollouts),
+            reference_logprobs=seen.logprobs,
+            features=seen.features,
+            reading=seen.reading,
+        )
 
     def read(self, rollouts: Rollouts) -> Tensor:
         """Return what the reward's heads read of each episode, float32 [episodes, features]."""
-        raise NotImplementedError
+        return reference_pass(self._decoder, self._head, rollouts, self._first, self._middle).reading
 
     def logprobs(self, batch: Batch) -> TokenLogprobs:
         """Return the policy's log-probabilities at the batch's temperature; they carry gradients, entropy none."""
-        raise NotImplementedError
+        hidden: Tensor = self._branch(
+            input_ids=batch.tokens if batch.trunk is None else None,
+            inputs_embeds=batch.trunk,
+            # Padding stands at the end only, so causal attention needs no mask; with tokens the library asks for one.
+            attention_mask=torch.ones_like(batch.tokens) if batch.trunk is None else None,
+            position_ids=batch.positions,
+            use_cache=False,
+        )[0]
+        return response_logprobs(hidden.flatten(0, 1)[batch.gather], batch.targets, self._head, batch.temperature)
 
     def values(self, features: Tensor) -> Tensor:
         """Return the value of each response step [n], from rows of `Prepared.features` [n, width]."""
-        raise NotImplementedError
+        values: Tensor = self._value(functional.layer_norm(features, features.shape[-1:]))
+        return values.squeeze(-1)
 
     def parameters(self, member: Member) -> Sequence[Parameter]:
         """Return what learns in a member, always in the same order."""
-        raise NotImplementedError
+        return list(self._deltas.values()) if member == "policy" else list(self._value.parameters())
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of all that learns: names begin with "policy." or "value."."""
-        raise NotImplementedError
+        return {name: tensor.detach().clone() for name, tensor in self._learning().items()}
 
+    @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over tensors that `state` gave; a state without "value." names leaves the value as it is.
 
         Errors: ModelRefused when names or shapes do not fit this model and its live layers.
         """
-        raise NotImplementedError
+        own = self._learning()
+        expected = {name for name in own if name.startswith("policy.") or any(key.startswith("value.") for key in state)}
+        wrong = sorted(expected ^ set(state)) or sorted(name for name in state if state[name].shape != own[name].shape)
+        if wrong:
+            raise ModelRefused(
+                f"The stored policy does not fit this model and its live layers (first difference: {wrong[0]}).",
+                "Set [project] model and [ppo] live_layers as they were, or begin a new project.",
+            )
+        for name, tensor in state.items():
+            own[name].copy_(tensor)
+
+    def _learning(self) -> dict[str, Parameter]:
+        policy = {f"policy.{name}": tensor for name, tensor in self._deltas.items()}
+        return policy | {f"value.{name}": tensor for name, tensor in self._value.named_parameters()}
+
+    def _ask(self, prompt: Prompt, new_tokens: int) -> Asked:
+        return Asked(prompt.id, prompt_ids(self._loaded, self._render(prompt), prompt.name or prompt.id, new_tokens))
+
+    @torch.no_grad()
+    def _old_logprobs(self, rollouts: Rollouts) -> Tensor:
+        checked = range(min(rollouts.episodes, CHECKED_EPISODES))
+        sampled = rollouts.sampler_logprobs.split(rollouts.response_lengths.tolist())
+        again = self._policy_logprobs(rollouts, checked)
+        if all(float((sampled[episode] - again[episode]).abs().max()) <= SAMPLER_TOLERANCE for episode in checked):
+            return rollouts.sampler_logprobs
+        anew = self._policy_logprobs(rollouts, range(rollouts.episodes))
+        return torch.cat([anew[episode] for episode in range(rollouts.episodes)])
+
+    def _policy_logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> dict[int, Tensor]:
+        """Return the branch's log-probabilities of some episodes, by number."""
+        found: dict[int, Tensor] = {}
+        values = rollouts.tokens if rollouts.trunk is None else rollouts.trunk
+        targets = response_tokens(rollouts).split(rollouts.response_lengths.tolist())
+        for layout in layouts(rollouts, episodes):
+            states = predicting(layout, *run_layout(self._branch, layout, values))
+            for episode, own in zip(layout.episodes, states, strict=True):
+                (found[episode],) = logprobs_at(own, targets[episode], self._head, (rollouts.temperature,))
+        return found
+
+
+def live_count(live_layers: int | Literal["third"], layers: int) -> int:
+    """Return how many layers live: a third of them, rounded up, or the number given.
+
+    Errors: SettingsError when the model has fewer.
+    """
+    live = -(-layers // 3) if live_layers == "third" else live_layers
+    if not 1 <= live <= layers:
+        raise SettingsError(
+            f"[ppo] live_layers = {live}, but the model has {layers} layers.", f"Give a number from 1 to {layers}."
+        )
+    return live
+
+
+def _value_net(like: Tensor, generator: torch.Generator) -> nn.Sequential:
+    """Return a perceptron of 64 units, drawn from the generator, that says 0 at the start."""
+    width = like.shape[1]
+    first, last = nn.utils.skip_init(nn.Linear, width, VALUE_UNITS), nn.utils.skip_init(nn.Linear, VALUE_UNITS, 1)
+    with torch.no_grad():
+        first.weight.copy_(torch.randn(VALUE_UNITS, width, generator=generator) / math.sqrt(width))
+        for zero in (first.bias, last.weight, last.bias):
+            zero.zero_()
+    return nn.Sequential(first, nn.Tanh(), last).to(like.device, like.dtype)
+
+
+def _rollouts(rows: Sequence[tuple[Asked, int, Drawn]], temperature: float, device: torch.device) -> Rollouts:
+    tokens = [torch.tensor([*asked.tokens, *said.tokens]) for asked, _, said in rows]
+    lengths = torch.tensor([0, *(len(one) for one in tokens)])
+    return Rollouts(
+        tokens=torch.cat(tokens).to(device),
+        starts=lengths.cumsum(0).to(device),
+        prompt_lengths=torch.tensor([len(asked.tokens) for asked, _, _ in rows]).to(device),
+        finished=torch.tensor([said.finished for _, _, said in rows]).to(device),
+        sampler_logprobs=torch.tensor([number for _, _, said in rows for number in said.logprobs]).to(device),
+        prompts=tuple(asked.prompt for asked, _, _ in rows),
+        samples=tuple(sample for _, sample, _ in rows),
+        temperature=temperature,
+    )

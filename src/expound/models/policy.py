@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
+from transformers import GenerationConfig
 
-from expound.models.loading import Loaded
-from expound.records import Conversation, Prompt, Response, SamplingKey
+from expound.files import staged_folder
+from expound.models.chat import rendered
+from expound.models.cut import decoder_of
+from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
+from expound.models.head import head_of
+from expound.models.loading import Loaded, prompt_ids
+from expound.models.low_rank import merged_copy
+from expound.models.quiet import quiet
+from expound.records import Conversation, Prompt, Response, SamplingKey, content_id
 from expound.settings import SamplingSettings
+
+CHUNK_PROMPTS = 16
+"""Prompts sampled and stored together."""
+_POLICY = "policy."
 
 
 def policy_id(reference: str, state: Mapping[str, Tensor]) -> str:
     """Return the id of a tuned policy: the hash of the reference's identity and the "policy." tensors of a branch."""
-    raise NotImplementedError
+    tensors = [
+        [name, list(tensor.shape), hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()]
+        for name, tensor in sorted(state.items())
+        if name.startswith(_POLICY)
+    ]
+    return content_id("policy", reference, tensors)
 
 
 class ModelPolicy:
@@ -27,28 +45,94 @@ class ModelPolicy:
         sampling: SamplingSettings,
         branch: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Merge the "policy." tensors of `branch` (None: the reference); `sampling` says what `save` writes."""
-        raise NotImplementedError
+        """Merge the "policy." tensors of `branch` (None: the reference); `sampling` says what `save` writes.
+
+        Errors: ModelRefused when the branch was tuned on a model of another shape.
+        """
+        self._loaded, self._render, self._sampling = loaded, render, sampling
+        deltas = {name.removeprefix(_POLICY): tensor for name, tensor in (branch or {}).items() if name.startswith(_POLICY)}
+        self._model = merged_copy(loaded.model, deltas) if branch is not None else loaded.model
+        self._id = loaded.identity if branch is None else policy_id(loaded.identity, branch)
+        self._speaker = Speaker(
+            decoder_of(self._model), head_of(self._model), loaded.end_tokens, loaded.pad_token
+        )
 
     @property
     def id(self) -> str:
         """Identity of its weights."""
-        raise NotImplementedError
+        return self._id
 
     def chunks(self, prompts: Sequence[Prompt]) -> Sequence[tuple[Prompt, ...]]:
-        """Return the prompts in groups that are sampled together; depends on the prompts alone."""
-        raise NotImplementedError
+        """Return the prompts in groups of about equal length that are sampled together; depends on the prompts alone."""
+        lengths = {prompt.id: len(self._ids(prompt, 0)) for prompt in prompts}
+        ordered = sorted(prompts, key=lambda prompt: (lengths[prompt.id], prompt.id))
+        return [tuple(ordered[start : start + CHUNK_PROMPTS]) for start in range(0, len(ordered), CHUNK_PROMPTS)]
 
     def sample(
         self, prompts: Sequence[Prompt], responses: int, sampling: SamplingSettings, key: SamplingKey
     ) -> tuple[Response, ...]:
-        """Return `responses` responses to each prompt, in the order given."""
-        raise NotImplementedError
+        """Return `responses` responses to each prompt, in the order given.
+
+        Errors: PromptError when a prompt does not fit the context.
+        """
+        asked = [Asked(prompt.id, self._ids(prompt, sampling.max_new_tokens)) for prompt in prompts]
+        drawn = sample_responses(self._speaker, asked, responses, sampling, key)
+        return tuple(
+            self._response(prompt.id, sample, said, key)
+            for prompt, group in zip(prompts, drawn, strict=True)
+            for sample, said in enumerate(group)
+        )
 
     def explain(self, conversation: Conversation, sampling: SamplingSettings, key: SamplingKey) -> str:
-        """Return one explanation; temperature 0 is greedy."""
-        raise NotImplementedError
+        """Return one explanation; temperature 0 is greedy.
+
+        Errors: PromptError when the conversation does not fit the context.
+        """
+        ids = prompt_ids(self._loaded, conversation, "(the one to explain)", sampling.max_new_tokens)
+        name = content_id("conversation", conversation.system, conversation.user)
+        ((said,),) = sample_responses(self._speaker, [Asked(name, ids)], 1, sampling, key)
+        return self._text(said)
+
+    def prompt_text(self, conversation: Conversation) -> str:
+        """Return the text that the saved folder's tokenizer turns into the very ids that this policy reads."""
+        return rendered(self._loaded.tokenizer, conversation)
 
     def save(self, folder: Path) -> None:
-        """Write the merged model as a plain Hugging Face folder with a generation config."""
-        raise NotImplementedError
+        """Write the merged model as a plain Hugging Face folder whose `generate` explains greedily.
+
+        Errors: StorageError when the disk refuses.
+        """
+        plain = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=self._sampling.max_new_tokens,
+            eos_token_id=list(self._loaded.end_tokens),
+            pad_token_id=self._loaded.pad_token,
+            bos_token_id=self._loaded.tokenizer.bos_token_id,
+        )
+        before = self._model.generation_config
+        self._model.generation_config = plain
+        try:
+            with quiet(), staged_folder(folder, replaces=True) as staging:
+                self._model.save_pretrained(staging)
+                self._loaded.tokenizer.save_pretrained(staging)
+        finally:
+            self._model.generation_config = before
+
+    def _ids(self, prompt: Prompt, new_tokens: int) -> tuple[int, ...]:
+        return prompt_ids(self._loaded, self._render(prompt), prompt.name or prompt.id, new_tokens)
+
+    def _response(self, prompt: str, sample: int, said: Drawn, key: SamplingKey) -> Response:
+        text = self._text(said)
+        return Response(
+            id=Response.make_id(prompt, self._id, key.round, sample, text),
+            prompt=prompt,
+            text=text,
+            policy=self._id,
+            round=key.round,
+            sample=sample,
+            finished=said.finished,
+            tokens=said.tokens,
+        )
+
+    def _text(self, said: Drawn) -> str:
+        return str(self._loaded.tokenizer.decode(list(said.tokens), skip_special_tokens=True)).strip()

@@ -1,0 +1,147 @@
+"""The cut: the last layers of a decoder as a branch of their own, fed with what the layers below gave.
+
+A branch is a copy of the decoder's structure over the same weights, so masks, rotary tables and norms stay the affair
+of transformers. What a decoder does to input embeddings is neutralised in it. Whether that holds for a family is
+checked at load (`cut_law_gap`), not assumed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from expound.errors import ModelRefused
+
+CUT_TOLERANCE = 1e-5
+_LAYER_LISTS = ("layers", "h", "blocks")
+_POSITIONS = ("wpe", "embed_positions")
+_EMBEDDING_NORMS = ("word_embeddings_layernorm",)
+_MULTIPLIERS = ("embedding_multiplier",)
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass
+class Tap:
+    """What passed a decoder's layers in its last call, [rows, columns, width] each.
+
+    `trunk` is the input of the first live layer, `middle` the output of a layer further up.
+    """
+
+    trunk: Tensor
+    middle: Tensor
+
+
+class _NoPositions(nn.Module):
+    """Stands where learned positions were added already, below the cut."""
+
+    def forward(self, positions: Tensor, *_rest: object, **_more: object) -> Tensor:
+        return torch.zeros((), device=positions.device)
+
+
+def shared_copy(module: ModuleT) -> ModuleT:
+    """Return a copy of a module's structure whose weights and buffers are those of the original."""
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, memo=dict(shared))
+
+
+def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the stack of layers below the head (OPT and its like keep it one floor further down)."""
+    base = model.base_model
+    inner = dict(base.named_children()).get("decoder", base)
+    assert isinstance(inner, PreTrainedModel)
+    return inner
+
+
+def layers_of(decoder: PreTrainedModel) -> nn.ModuleList:
+    """Return the list of decoder layers.
+
+    Errors: ModelRefused when there is none under a name we know.
+    """
+    return _layer_list(decoder)[1]
+
+
+def branch_of(decoder: PreTrainedModel, first: int) -> PreTrainedModel:
+    """Return the layers from `first` on with the final norm, to be called with `inputs_embeds`."""
+    branch = shared_copy(decoder)
+    _keep_layers(branch, first)
+    children = dict(branch.named_children())
+    for name in _POSITIONS:
+        if name in children:
+            branch.add_module(name, _NoPositions())
+    for name in _EMBEDDING_NORMS:
+        if name in children:
+            branch.add_module(name, nn.Identity())
+    for name in _MULTIPLIERS:
+        if name in vars(branch):
+            setattr(branch, name, 1.0)
+    return branch
+
+
+@contextmanager
+def tapped(decoder: PreTrainedModel, first: int, middle: int) -> Iterator[Tap]:
+    """Let the decoder note the input of layer `first` and the output of layer `middle` at each call in the block."""
+    layers, tap = layers_of(decoder), Tap(torch.empty(0), torch.empty(0))
+
+    def before(_layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        tap.trunk = inputs[0] if inputs else named["hidden_states"]
+
+    def after(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+        tap.middle = output if isinstance(output, Tensor) else output[0]
+
+    hooks = (layers[first].register_forward_pre_hook(before, with_kwargs=True), layers[middle].register_forward_hook(after))
+    try:
+        yield tap
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@torch.no_grad()
+def cut_law_gap(decoder: PreTrainedModel, branch: PreTrainedModel, first: int) -> float:
+    """Return how far the branch on the trunk's output is from the whole decoder, on two short rows.
+
+    Infinite when the branch cannot run.
+    """
+    device = next(decoder.parameters()).device
+    rows = torch.arange(16, device=device).view(2, 8) % decoder.get_input_embeddings().weight.shape[0]
+    with tapped(decoder, first, first) as tap:
+        whole = decoder(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False)[0]
+    try:
+        above = branch(inputs_embeds=tap.trunk, use_cache=False)[0]
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError):
+        return float("inf")
+    return float((whole - above).abs().max())
+
+
+def _keep_layers(decoder: PreTrainedModel, first: int) -> None:
+    name, layers = _layer_list(decoder)
+    remaining = nn.ModuleList(list(layers)[first:])
+    decoder.add_module(name, remaining)
+    config = decoder.config
+    config.num_hidden_layers = len(remaining)
+    if config.to_dict().get("layer_types"):
+        config.layer_types = config.layer_types[first:]
+    # A key-value cache of the branch begins with the branch's own first layer.
+    for module in remaining.modules():
+        if "layer_idx" in vars(module):
+            module.layer_idx = int(vars(module)["layer_idx"]) - first
+
+
+def _layer_list(decoder: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    children = dict(decoder.named_children())
+    for name in _LAYER_LISTS:
+        found = children.get(name)
+        if isinstance(found, nn.ModuleList) and len(found):
+            return name, found
+    raise ModelRefused(
+        f"{type(decoder).__name__} keeps its layers under no known name ({', '.join(_LAYER_LISTS)}).",
+        "Choose another model family, such as Llama, GPT-2 or Qwen2.",
+    )

@@ -1,0 +1,213 @@
+"""Sampling: one decoder for every causal model, and a sampler whose randomness follows from keys.
+
+A response depends on the seed, round, purpose, prompt id and sample index, and on the weights. No global generator is
+read or moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from expound.models.cache import new_cache
+from expound.models.head import FrozenHead
+from expound.records import SamplingKey
+from expound.settings import SamplingSettings
+
+ROWS = 64
+"""Responses decoded side by side (a key-value row of SmolLM2 takes 4.9 MB)."""
+COMPACT_BELOW = 0.75
+"""Ended rows leave the batch when the live ones fall under this share of it."""
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A decoder that can be sampled from, with its head and the tokens that end a response."""
+
+    decoder: PreTrainedModel
+    head: FrozenHead
+    end_tokens: tuple[int, ...]
+    pad_token: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt as token ids."""
+
+    prompt: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sampled response: its tokens, the end token included, and their log-probabilities at the temperature."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finished: bool
+
+
+def uniforms(key: SamplingKey, prompt: str, sample: int, count: int) -> Tensor:
+    """Return `count` numbers in (0, 1], float64, that depend on nothing but the key, the prompt's id and the index."""
+    text = json.dumps([key.seed, key.round, key.purpose, prompt, sample], ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).digest()
+    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+    return torch.from_numpy(1.0 - generator.random(count))
+
+
+def draw(logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one token of each row [rows, vocabulary] and its log-probability, by inverting the distribution function.
+
+    `uniform` [rows] in (0, 1]: a token of probability zero is never drawn. Temperature 0 takes the likeliest token and
+    gives its log-probability at temperature 1.
+    """
+    scaled = logits / temperature if temperature > 0 else logits
+    total = torch.logsumexp(scaled, dim=1, keepdim=True)
+    if temperature > 0:
+        cumulative = (scaled - total).exp_().cumsum_(dim=1)
+        wanted = uniform[:, None].to(cumulative) * cumulative[:, -1:]
+        tokens = torch.searchsorted(cumulative, wanted)
+    else:
+        tokens = scaled.argmax(dim=1, keepdim=True)
+    return tokens.squeeze(1), (scaled.gather(1, tokens) - total).squeeze(1)
+
+
+def sample_responses(
+    speaker: Speaker, asked: Sequence[Asked], responses: int, sampling: SamplingSettings, key: SamplingKey
+) -> list[list[Drawn]]:
+    """Return `responses` responses to each prompt, prompts in the order given.
+
+    Prompts are decoded by length, as many side by side as make 64 rows; a prompt's responses share its prefill.
+    """
+    order = sorted(range(len(asked)), key=lambda index: (len(asked[index].tokens), asked[index].prompt))
+    together = max(1, ROWS // responses)
+    found: dict[int, list[Drawn]] = {}
+    for start in range(0, len(order), together):
+        group = order[start : start + together]
+        drawn = _sample_group(speaker, [asked[index] for index in group], responses, sampling, key)
+        found.update(zip(group, drawn, strict=True))
+    return [found[index] for index in range(len(asked))]
+
+
+def _sample_group(
+    speaker: Speaker, asked: Sequence[Asked], responses: int, sampling: SamplingSettings, key: SamplingKey
+) -> list[list[Drawn]]:
+    rows = [(index, sample) for index in range(len(asked)) for sample in range(responses)]
+    numbers = [uniforms(key, asked[index].prompt, sample, sampling.max_new_tokens) for index, sample in rows]
+    prompts = [one.tokens for one in asked]
+    drawn = decode(speaker, prompts, [index for index, _ in rows], torch.stack(numbers), sampling.temperature)
+    return [drawn[start : start + responses] for start in range(0, len(drawn), responses)]
+
+
+@torch.no_grad()
+def decode(
+    speaker: Speaker,
+    prompts: Sequence[Sequence[int]],
+    rows: Sequence[int],
+    uniform: Tensor,
+    temperature: float,
+    *,
+    compact_below: float = COMPACT_BELOW,
+) -> list[Drawn]:
+    """Return a response for each row: `rows` names the prompt of each, `uniform` [rows, max_new_tokens] its numbers.
+
+    Each prompt is read once. Rows end with an end token or after max_new_tokens.
+    """
+    batch = _Live.begin(speaker, prompts, rows)
+    steps = uniform.shape[1]
+    tokens = torch.zeros(len(rows), steps, dtype=torch.long)
+    logprobs = torch.zeros(len(rows), steps)
+    lengths = torch.full((len(rows),), steps)
+    finished = torch.zeros(len(rows), dtype=torch.bool)
+    ends = torch.tensor(speaker.end_tokens)
+    for step in range(steps):
+        drawn, logprob = (part.cpu() for part in draw(batch.logits(), temperature, uniform[batch.rows, step]))
+        tokens[batch.rows, step], logprobs[batch.rows, step] = drawn, logprob.float()
+        ended = torch.isin(drawn, ends) & ~finished[batch.rows]
+        lengths[batch.rows[ended]], finished[batch.rows[ended]] = step + 1, True
+        live = ~finished[batch.rows]
+        if step + 1 == steps or not bool(live.any()):
+            break
+        if live.sum() < compact_below * len(live):
+            batch.keep(live)
+            drawn = drawn[live]
+        batch.advance(drawn)
+    return [_trimmed(*row) for row in zip(tokens, logprobs, lengths.tolist(), finished.tolist(), strict=True)]
+
+
+def _trimmed(tokens: Tensor, logprobs: Tensor, length: int, finished: bool) -> Drawn:  # noqa: FBT001
+    return Drawn(tuple(tokens[:length].tolist()), tuple(logprobs[:length].tolist()), finished)
+
+
+class _Live:
+    """The rows that are being decoded: their key-value cache, mask, positions and last states."""
+
+    def __init__(self, speaker: Speaker, rows: Sequence[int]) -> None:
+        self.speaker = speaker
+        self.rows = torch.arange(len(rows))
+        self.cache = new_cache(speaker.decoder)
+        self.device = next(speaker.decoder.parameters()).device
+        self.mask = self.position = self.hidden = torch.empty(0)
+
+    @classmethod
+    def begin(cls, speaker: Speaker, prompts: Sequence[Sequence[int]], rows: Sequence[int]) -> _Live:
+        """Read each prompt once and let each row go on from its prompt."""
+        live = cls(speaker, rows)
+        tokens, mask = left_padded(prompts, speaker.pad_token)
+        chosen = torch.tensor(list(rows), device=live.device)
+        live.mask, live.position = mask.to(live.device), positions_of(mask).to(live.device)
+        hidden = live._run(tokens.to(live.device))
+        live.cache.batch_select_indices(chosen)
+        live.mask, live.position, live.hidden = live.mask[chosen], live.position[chosen, -1:], hidden[chosen, -1]
+        return live
+
+    def logits(self) -> Tensor:
+        """Return the logits of the next token, [rows, vocabulary]."""
+        return self.speaker.head.logits(self.hidden).float()
+
+    def keep(self, is_kept: Tensor) -> None:
+        """Let the other rows leave."""
+        chosen = is_kept.nonzero().squeeze(1)
+        self.rows = self.rows[chosen]
+        chosen = chosen.to(self.device)
+        self.cache.batch_select_indices(chosen)
+        self.mask, self.position = self.mask[chosen], self.position[chosen]
+
+    def advance(self, tokens: Tensor) -> None:
+        """Read one more token of each row."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
+        self.position = self.position + 1
+        self.hidden = self._run(tokens[:, None].to(self.device))[:, -1]
+
+    def _run(self, tokens: Tensor) -> Tensor:
+        states: Tensor = self.speaker.decoder(
+            input_ids=tokens,
+            attention_mask=self.mask,
+            position_ids=self.position,
+            past_key_values=self.cache,
+            use_cache=True,
+        )[0]
+        return states
+
+
+def left_padded(prompts: Sequence[Sequence[int]], pad_token: int) -> tuple[Tensor, Tensor]:
+    """Return prompts padded at the front to one length, and the mask: 1 = a real token; int64 [prompts, columns]."""
+    columns = max(len(prompt) for prompt in prompts)
+    tokens = torch.full((len(prompts), columns), pad_token)
+    mask = torch.zeros_like(tokens)
+    for row, prompt in enumerate(prompts):
+        tokens[row, columns - len(prompt) :] = torch.tensor(list(prompt))
+        mask[row, columns - len(prompt) :] = 1
+    return tokens, mask
+
+
+def positions_of(mask: Tensor) -> Tensor:
+    """Return the position of each real token in its own row; padding gets 0."""
+    return (mask.cumsum(dim=1) - 1).clamp_(min=0)

@@ -1,0 +1,154 @@
+"""Log-probabilities of given tokens through a frozen language-model head, without keeping the logits.
+
+z = (s / T) cap(h W' + bias), cap(x) = c tanh(x / c); logp = z_y - logsumexp(z); entropy = logsumexp(z) - sum p z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from transformers import PreTrainedModel
+
+from expound.errors import ModelRefused
+from expound.models.cut import decoder_of
+from expound.ppo.actor import TokenLogprobs
+
+CHUNK_BYTES = 128 * 2**20
+_LEAST_ROWS = 16
+_LAW_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class FrozenHead:
+    """The map from final states to logits: weight [vocabulary, width], bias [vocabulary] or None, scale, soft cap."""
+
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    cap: float | None = None
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits [..., vocabulary] of final states [..., width]."""
+        raw = nn.functional.linear(hidden, self.weight, self.bias)
+        capped = raw if self.cap is None else raw.div_(self.cap).tanh_().mul_(self.cap)
+        return capped if self.scale == 1.0 else capped.mul_(self.scale)
+
+    @property
+    def chunk_rows(self) -> int:
+        """Return how many rows of logits fill a chunk."""
+        return max(_LEAST_ROWS, CHUNK_BYTES // (4 * self.weight.shape[0]))
+
+
+def head_of(model: PreTrainedModel) -> FrozenHead:
+    """Return the head of a model, checked against the model's own logits on one short row.
+
+    Errors: ModelRefused when the head is no linear layer with a scale and a soft cap.
+    """
+    layer = model.get_output_embeddings()
+    config = model.config.to_dict()
+    scale = float(config.get("logit_scale") or 1.0) / float(config.get("logits_scaling") or 1.0)
+    if isinstance(layer, nn.Linear):
+        head = FrozenHead(layer.weight.detach(), _detached(layer.bias), scale, config.get("final_logit_softcapping"))
+        with torch.no_grad():
+            probe = torch.arange(4, device=layer.weight.device)[None] % head.weight.shape[0]
+            mask = torch.ones_like(probe)
+            states = decoder_of(model)(input_ids=probe, attention_mask=mask, use_cache=False)[0]
+            gap = model(input_ids=probe, attention_mask=mask, use_cache=False).logits - head.logits(states)
+        if float(gap.abs().max()) <= _LAW_TOLERANCE:
+            return head
+    raise ModelRefused(
+        f"The output head of {type(model).__name__} is not a linear layer with a scale.",
+        "Choose a model whose logits are a linear map of its final states.",
+    )
+
+
+def response_logprobs(hidden: Tensor, targets: Tensor, head: FrozenHead, temperature: float) -> TokenLogprobs:
+    """Return log-probability and entropy of each target [n] given final states [n, width].
+
+    The log-probabilities carry gradients to `hidden`; the entropy carries none. The backward pass needs no logits: the
+    forward pass keeps for each row the direction in which its log-probability grows [n, width].
+    """
+    wanted = torch.is_grad_enabled() and hidden.requires_grad
+    logprobs, entropy = _ResponseLogprobs.apply(hidden, targets, head, temperature, wanted)
+    return TokenLogprobs(logprobs, entropy)
+
+
+@torch.no_grad()
+def logprobs_at(hidden: Tensor, targets: Tensor, head: FrozenHead, temperatures: Sequence[float]) -> list[Tensor]:
+    """Return the log-probabilities [n] of targets at each temperature, from one pass over the vocabulary."""
+    found: list[list[Tensor]] = [[] for _ in temperatures]
+    for rows in _chunks(len(targets), head):
+        logits = head.logits(hidden[rows])
+        chosen = logits.gather(1, targets[rows, None]).squeeze(1)
+        for parts, temperature in zip(found, temperatures, strict=True):
+            parts.append(chosen / temperature - torch.logsumexp(logits / temperature, dim=1))
+    return [torch.cat(parts) if parts else hidden.new_zeros(0) for parts in found]
+
+
+class _ResponseLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context: FunctionCtx, hidden: Tensor, targets: Tensor, head: FrozenHead, temperature: float, wanted: bool
+    ) -> tuple[Tensor, Tensor]:
+        logprobs, entropy = hidden.new_empty(len(targets)), hidden.new_empty(len(targets))
+        direction = torch.empty_like(hidden) if wanted else hidden.new_empty(0)
+        for rows in _chunks(len(targets), head):
+            logits = head.logits(hidden[rows])
+            slope = _slope(logits, head, temperature) if wanted and head.cap is not None else None
+            logprobs[rows], entropy[rows] = _softmax_in_place(logits.div_(temperature), targets[rows])
+            if wanted:
+                direction[rows] = _direction(logits, targets[rows], slope, head, temperature)
+        context.save_for_backward(direction)
+        context.mark_non_differentiable(entropy)
+        return logprobs, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: FunctionCtx, gradient: Tensor, _entropy: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (direction,) = context.saved_tensors
+        return gradient[:, None] * direction, None, None, None, None
+
+
+def _chunks(rows: int, head: FrozenHead) -> Iterator[slice]:
+    size = head.chunk_rows
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
+def _softmax_in_place(scaled: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn scaled logits z into probabilities; return log-probability of the targets and entropy."""
+    chosen = scaled.gather(1, targets[:, None]).squeeze(1)
+    top = scaled.amax(dim=1, keepdim=True)
+    scaled.sub_(top)
+    # With q = exp(z - top): sum p (z - top) = sum q (z - top) / sum q, so one temporary is enough.
+    shifted = scaled.clone()
+    total = scaled.exp_().sum(dim=1, keepdim=True)
+    scaled.div_(total)
+    mean = torch.einsum("nv,nv->n", scaled, shifted.clamp_(min=torch.finfo(shifted.dtype).min))
+    log_total = total.log().squeeze(1)
+    return chosen - top.squeeze(1) - log_total, log_total - mean
+
+
+def _slope(logits: Tensor, head: FrozenHead, temperature: float) -> Tensor:
+    """Return the derivative of z by the raw logits under the soft cap: (s / T) (1 - tanh^2)."""
+    assert head.cap is not None
+    tanh = logits / (head.scale * head.cap)
+    return tanh.square_().neg_().add_(1).mul_(head.scale / temperature)
+
+
+def _direction(
+    probabilities: Tensor, targets: Tensor, slope: Tensor | None, head: FrozenHead, temperature: float
+) -> Tensor:
+    """Return d logp / d hidden [n, width] = sum over v of ([v = y] - p_v) slope_v W_v; spoils `probabilities`."""
+    weights = probabilities.neg_()
+    weights.scatter_add_(1, targets[:, None], weights.new_ones(len(targets), 1))
+    if slope is not None:
+        return weights.mul_(slope) @ head.weight
+    return (weights @ head.weight).mul_(head.scale / temperature)
+
+
+def _detached(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.detach()
