@@ -7,8 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from expound.records import Json, content_id
+
 FEWEST_CLUSTERS = 20
 T_BELOW = 60
+
+
+def keyed_generator(*parts: Json) -> np.random.Generator:
+    """Return a generator that depends on the parts alone, so that there is no state to save."""
+    return np.random.Generator(np.random.Philox(key=int(content_id(*parts), 16)))
 
 
 def bootstrap_interval(

@@ -20,7 +20,7 @@ WHO: dict[Source, str] = {
     "judge": "a model judge",
     "function": "your own function",
 }
-ANOTHER_ROUND = "Run 'expound run' for another round"
+ANOTHER_ROUND = "run 'expound run' for another round"
 ALL_USED = "All rounds are used"
 
 
@@ -72,17 +72,16 @@ def _next_step(outcome: Outcome, evaluation: Evaluation, *, is_last: bool) -> st
     if outcome == "better" and is_last:
         return f"{ALL_USED}: try the policy with 'expound explain', or raise [stopping] max_rounds to go on."
     if outcome == "better":
-        return f"Try the policy with 'expound explain'. If it could be better still: {ANOTHER_ROUND[0].lower() + ANOTHER_ROUND[1:]}."
+        return f"Try the policy with 'expound explain'; if it could be better still, {ANOTHER_ROUND}."
     if outcome == "not_better" and is_last:
         return (
             f"{ALL_USED} and nothing was gained: keep the model you began with, or change the prompts, what raters are "
             "told, or the model, before you raise [stopping] max_rounds."
         )
     if outcome == "not_better":
-        return f"{ANOTHER_ROUND}: it asks about the new explanations and learns from what is said of them."
-    return (
-        f"{_missing(evaluation)} {f'{ALL_USED}: raise [stopping] max_rounds to go on' if is_last else ANOTHER_ROUND}."
-    )
+        return f"To learn from what is said of the new explanations, {ANOTHER_ROUND}."
+    go_on = f"{ALL_USED}; raise [stopping] max_rounds to go on." if is_last else f"Then {ANOTHER_ROUND}."
+    return f"{_missing(evaluation)} {go_on}"
 
 
 def _missing(evaluation: Evaluation) -> str:

@@ -1,0 +1,390 @@
+"""The likelihood of judgments, and its fit: the quality of responses and the ways of raters, learnt together.
+
+A judgment is a category c of a logistic scale around η = d·x + o, where x is the quality of a response, or the
+difference of two: P(c) = σ(high − η) − σ(low − η) with high and low the cuts around c, stretched by e^t. A rater's d
+says how much quality moves them, o which side or end they lean to, t how wide their middle is. Qualities are
+N(0, 1), which fixes the scale; d, o and t have normal priors, whose width is learnt, so that a panel of equal raters
+is treated as one. The posterior of quality is normal around its mode (Laplace), block by block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit, log_expit
+
+from expound.errors import DidNotConverge
+from expound.feedback.evidence import Evidence, Floats, Ints, Scale
+
+MOST_ITERATIONS = 500
+TOLERANCE = 2e-3
+FIRST_STEPS = 6
+LONGEST_QUALITY_STEP, LONGEST_STEP, LONGEST_STRETCH_STEP = 2.0, 0.5, 0.3
+STRETCH_VARIANCE = 0.09
+PRIOR_VARIANCE, PRIOR_WEIGHT = 0.25, 2  # of the variances of d and o themselves: two imagined facets
+LEAST_MEAN = 0.05  # of the discriminations: the panel as a whole is right, which fixes the sign of quality
+FEWEST_FACETS = 3
+CUTS_EVERY, CUT_RIDGE, LEAST_GAP = 3, 0.1, 1e-3
+START_STRETCH, START_GAP = 1.3, 1e-2
+NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))  # Gauss-Hermite, in standard deviations
+THIN = 3
+
+
+# --- the likelihood -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How raters judge: discrimination, offset and stretch of each facet, and the cuts of each scale.
+
+    `cuts` is [scales, most categories + 1]; row s holds −∞, the cuts, and ∞ to the end.
+    """
+
+    discrimination: Floats
+    offset: Floats
+    stretch: Floats
+    cuts: Floats
+
+    def bounds(self, evidence: Evidence) -> tuple[Floats, Floats]:
+        """Return the stretched cuts below and above the category of each judgment."""
+        stretch = np.exp(self.stretch)[evidence.facet]
+        below, above = (self.cuts[evidence.scale, evidence.category + step] for step in (0, 1))
+        return stretch * below, stretch * above
+
+    def centre(self, evidence: Evidence, x: Floats) -> Floats:
+        """Return η for the qualities or differences x of the judgments."""
+        return self.discrimination[evidence.facet] * x + self.offset[evidence.facet]
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """First and second derivatives of log P at one η; an infinite cut has none."""
+
+    upper: Floats
+    lower: Floats
+    closeness: Floats
+
+    @property
+    def by_eta(self) -> Floats:
+        """Return ∂ log P/∂η."""
+        return self.upper + self.lower - 1
+
+    @property
+    def curvature(self) -> Floats:
+        """Return −∂² log P/∂η²."""
+        return self.upper_curvature + self.lower_curvature
+
+    @property
+    def by_high(self) -> Floats:
+        """Return ∂ log P/∂high."""
+        return 1 - self.upper + self.closeness
+
+    @property
+    def by_low(self) -> Floats:
+        """Return ∂ log P/∂low."""
+        return -self.lower - self.closeness
+
+    @property
+    def upper_curvature(self) -> Floats:
+        """Return σ(1 − σ) at the upper cut."""
+        return self.upper * (1 - self.upper)
+
+    @property
+    def lower_curvature(self) -> Floats:
+        """Return σ(1 − σ) at the lower cut."""
+        return self.lower * (1 - self.lower)
+
+    @property
+    def coupling(self) -> Floats:
+        """Return ∂² log P/∂high∂low, which −∂² log P/∂high² and −∂² log P/∂low² hold as well."""
+        return self.closeness * (1 + self.closeness)
+
+
+def log_probability(eta: Floats, low: Floats, high: Floats) -> Floats:
+    """Return log P of the category between two cuts; as a product it is stable far out."""
+    return log_expit(high - eta) + log_expit(eta - low) + np.log1p(-np.exp(low - high))
+
+
+def slopes(eta: Floats, low: Floats, high: Floats) -> Slopes:
+    """Return the derivatives of `log_probability`."""
+    width = np.exp(low - high)
+    return Slopes(expit(high - eta), expit(low - eta), width / (1 - width))
+
+
+# --- quality ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The posterior of quality: of each response, and of what each judgment was about (a response or a difference)."""
+
+    value: Floats
+    variance: Floats
+    judged: Floats
+    judged_variance: Floats
+
+
+def prior_quality(evidence: Evidence) -> Quality:
+    """Return what is known before any judgment."""
+    zeros, ones = np.zeros(len(evidence.responses)), np.ones(len(evidence.responses))
+    return Quality(zeros, ones, np.zeros(evidence.first.size), np.ones(evidence.first.size))
+
+
+def quality_step(evidence: Evidence, ways: Ways, before: Quality) -> Quality:
+    """Return the posterior after one Newton step, its variance taken where the step began."""
+    blocks = evidence.blocks
+    found = slopes(ways.centre(evidence, before.judged), *ways.bounds(evidence))
+    weight = ways.discrimination[evidence.facet]
+    gradient = _to_responses(evidence, weight * found.by_eta, sign=-1) - before.value
+    curvature = weight * weight * found.curvature
+    compared = curvature[: evidence.comparisons]
+    precision = np.bincount(blocks.across, -compared, blocks.total) + np.bincount(blocks.back, -compared, blocks.total)
+    precision[blocks.diagonal] = 1 + _to_responses(evidence, curvature, sign=1)
+    covariance, step = _solve(evidence, precision, gradient)
+    value = before.value + np.clip(step, -LONGEST_QUALITY_STEP, LONGEST_QUALITY_STEP)
+    variance = covariance[blocks.diagonal]
+    padded, padded_variance = np.append(value, 0.0), np.append(variance, 0.0)
+    judged_variance = padded_variance[evidence.first] + padded_variance[evidence.second]
+    judged_variance[: evidence.comparisons] -= 2 * covariance[blocks.across]
+    return Quality(value, variance, padded[evidence.first] - padded[evidence.second], judged_variance)
+
+
+def _to_responses(evidence: Evidence, values: Floats, *, sign: int) -> Floats:
+    """Return for each response the sum over its judgments, those in which it stood right times `sign`."""
+    count = len(evidence.responses)
+    compared = evidence.comparisons
+    right = np.bincount(evidence.second[:compared], values[:compared], count)
+    return np.bincount(evidence.first, values, count) + sign * right
+
+
+def _solve(evidence: Evidence, precision: Floats, gradient: Floats) -> tuple[Floats, Floats]:
+    """Return the flat inverses of the blocks' matrices, and the inverses times the gradient [responses]."""
+    blocks = evidence.blocks
+    covariance, step, ordered = np.empty_like(precision), np.empty_like(gradient), gradient[blocks.order]
+    for same in blocks.sizes:
+        matrices = slice(same.start, same.start + same.count * same.size**2)
+        places = slice(same.place, same.place + same.count * same.size)
+        inverse = np.linalg.inv(precision[matrices].reshape(same.count, same.size, same.size))
+        covariance[matrices] = inverse.ravel()
+        step[blocks.order[places]] = (inverse @ ordered[places].reshape(same.count, same.size, 1)).ravel()
+    return covariance, step
+
+
+# --- raters -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Mean and standard deviation of the discriminations and standard deviation of the offsets, of each group."""
+
+    mean: Floats
+    spread: Floats
+    offset_spread: Floats
+
+
+@dataclass(frozen=True)
+class Information:
+    """What is known of discrimination and offset of each facet: the negative second derivatives, priors included."""
+
+    discrimination: Floats
+    offset: Floats
+    both: Floats
+
+    @property
+    def determinant(self) -> Floats:
+        """Return the determinant of the 2 x 2 matrix of each facet."""
+        return self.discrimination * self.offset - self.both**2
+
+    @property
+    def discrimination_variance(self) -> Floats:
+        """Return the posterior variance of each discrimination."""
+        return self.offset / self.determinant
+
+    @property
+    def offset_variance(self) -> Floats:
+        """Return the posterior variance of each offset."""
+        return self.discrimination / self.determinant
+
+
+def ways_step(evidence: Evidence, ways: Ways, quality: Quality, priors: Priors) -> tuple[Ways, Information]:
+    """Return discriminations, offsets and stretches after one Newton step, in expectation over quality."""
+    low, high = ways.bounds(evidence)
+    finite_low, finite_high = (np.where(np.isfinite(bound), bound, 0.0) for bound in (low, high))
+    sums = np.zeros((7, len(evidence.facets)))
+    for node, share in NODES:
+        x = quality.judged + node * np.sqrt(quality.judged_variance)
+        at = slopes(ways.centre(evidence, x), low, high)
+        gradient, curvature = share * at.by_eta, share * at.curvature
+        along = share * (finite_high * at.by_high + finite_low * at.by_low)
+        widening = at.coupling * (finite_high - finite_low) ** 2
+        bending = finite_high**2 * at.upper_curvature + finite_low**2 * at.lower_curvature + widening
+        terms = (gradient * x, gradient, curvature * x * x, curvature * x, curvature, along, share * bending)
+        sums += np.stack([evidence.per_facet(term) for term in terms])
+    return _apply(ways, priors, evidence, sums)
+
+
+def _apply(ways: Ways, priors: Priors, evidence: Evidence, sums: Floats) -> tuple[Ways, Information]:
+    group = evidence.group_of_facet
+    variance, offset_variance = priors.spread[group] ** 2, priors.offset_spread[group] ** 2
+    by_d = sums[0] - (ways.discrimination - priors.mean[group]) / variance
+    by_o = sums[1] - ways.offset / offset_variance
+    known = Information(sums[2] + 1 / variance, sums[4] + 1 / offset_variance, sums[3])
+    step_d = (known.offset * by_d - known.both * by_o) / known.determinant
+    step_o = (known.discrimination * by_o - known.both * by_d) / known.determinant
+    step_t = (sums[5] - ways.stretch / STRETCH_VARIANCE) / (sums[6] + 1 / STRETCH_VARIANCE)
+    moved = replace(
+        ways,
+        discrimination=ways.discrimination + np.clip(step_d, -LONGEST_STEP, LONGEST_STEP),
+        offset=ways.offset + np.clip(step_o, -LONGEST_STEP, LONGEST_STEP),
+        stretch=ways.stretch + np.clip(step_t, -LONGEST_STRETCH_STEP, LONGEST_STRETCH_STEP),
+    )
+    return _centred(moved, evidence), known
+
+
+def _centred(ways: Ways, evidence: Evidence) -> Ways:
+    """Return the same ways with mean stretch 0, and mean offset 0 of ratings: the cuts take what all have in common.
+
+    Without it offsets and cuts drift along their common direction for hundreds of iterations.
+    """
+    group, scale_group = evidence.group_of_facet, evidence.group_of_scale
+    facets = np.bincount(group)
+    common = np.bincount(group, ways.stretch) / facets
+    stretch = ways.stretch - common[group]
+    cuts = ways.cuts * np.exp(common)[scale_group][:, None]
+    is_rating = np.array([found.kind == "rating" for found in evidence.groups])
+    shift = is_rating * np.bincount(group, ways.offset) / np.bincount(group, np.exp(stretch))
+    offset = ways.offset - shift[group] * np.exp(stretch)
+    return Ways(ways.discrimination, offset, stretch, cuts - shift[scale_group][:, None])
+
+
+def learn_priors(evidence: Evidence, ways: Ways, known: Information) -> Priors:
+    """Return the priors that the facets of each group suggest; fewer than three say nothing of their mean."""
+    group = evidence.group_of_facet
+    facets = np.bincount(group)
+    mean = np.maximum(np.bincount(group, ways.discrimination) / facets, LEAST_MEAN)
+    mean = np.where(facets < FEWEST_FACETS, 1.0, mean)
+    spread = (ways.discrimination - mean[group]) ** 2 + known.discrimination_variance
+    offset_spread = ways.offset**2 + known.offset_variance
+    return Priors(mean, _spread(np.bincount(group, spread), facets), _spread(np.bincount(group, offset_spread), facets))
+
+
+def _spread(squares: Floats, facets: Ints) -> Floats:
+    return np.sqrt((squares + PRIOR_WEIGHT * PRIOR_VARIANCE) / (facets + PRIOR_WEIGHT))
+
+
+# --- cuts ---------------------------------------------------------------------------------------------------------
+
+
+def first_cuts(evidence: Evidence) -> Floats:
+    """Return cuts that fit the shares of the categories, mirrored for comparisons."""
+    width = max(scale.categories for scale in evidence.scales) + 1
+    counts = np.bincount(evidence.scale * width + evidence.category, minlength=len(evidence.scales) * width)
+    cuts = np.full((len(evidence.scales), width), np.inf)
+    cuts[:, 0] = -np.inf
+    for number, scale in enumerate(evidence.scales):
+        seen = counts[number * width : number * width + scale.categories] + 0.5
+        below = np.cumsum(seen)[:-1]
+        inner = START_STRETCH * np.log(below / (seen.sum() - below))
+        inner = inner[0] + np.append(0.0, np.cumsum(np.maximum(np.diff(inner), START_GAP)))
+        cuts[number, 1 : scale.categories] = (inner - inner[::-1]) / 2 if scale.is_symmetric else inner
+    return cuts
+
+
+def cuts_step(evidence: Evidence, ways: Ways, quality: Quality) -> Ways:
+    """Return the cuts after one Newton step with the whole, tridiagonal, second derivative."""
+    low, high = ways.bounds(evidence)
+    stretch = np.exp(ways.stretch)[evidence.facet]
+    width, total = ways.cuts.shape[1], ways.cuts.size
+    below = evidence.scale * width + evidence.category
+    gradient, diagonal, beside = np.zeros(total), np.zeros(total), np.zeros(total)
+    for node, share in NODES:
+        x = quality.judged + node * np.sqrt(quality.judged_variance)
+        at = slopes(ways.centre(evidence, x), low, high)
+        first, second = share * stretch, share * stretch**2
+        gradient += np.bincount(below, first * at.by_low, total) + np.bincount(below + 1, first * at.by_high, total)
+        diagonal += np.bincount(below, second * (at.lower_curvature + at.coupling), total)
+        diagonal += np.bincount(below + 1, second * (at.upper_curvature + at.coupling), total)
+        beside += np.bincount(below, -second * at.coupling, total)
+    cuts = ways.cuts.copy()
+    for number, scale in enumerate(evidence.scales):
+        inner = slice(number * width + 1, number * width + scale.categories)
+        matrix = np.diag(diagonal[inner]) + np.diag(beside[inner][:-1], 1) + np.diag(beside[inner][:-1], -1)
+        cuts[number, 1 : scale.categories] = _moved(cuts[number, 1 : scale.categories], gradient[inner], matrix, scale)
+    return replace(ways, cuts=cuts)
+
+
+def _moved(cuts: Floats, gradient: Floats, matrix: Floats, scale: Scale) -> Floats:
+    """Return the cuts of one scale after a step that keeps them mirrored, in order and apart."""
+    free = _mirror(cuts.size) if scale.is_symmetric else np.eye(cuts.size)
+    step = np.linalg.solve(free.T @ matrix @ free + CUT_RIDGE * np.eye(free.shape[1]), free.T @ gradient)
+    change = free @ np.clip(step, -LONGEST_STEP, LONGEST_STEP)
+    while (np.diff(cuts + change) < LEAST_GAP).any() and np.abs(change).max() > 0:
+        change = np.where(np.abs(change) > LEAST_GAP**2, change / 2, 0.0)
+    return cuts + change
+
+
+def _mirror(size: int) -> Floats:
+    """Return the matrix from the positive cuts to all of them; a middle cut is 0."""
+    half = size // 2
+    positive, zeros = np.eye(half), np.zeros((size % 2, half))
+    return np.concatenate([-positive[::-1], zeros, positive])
+
+
+# --- the fit ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Quality, the raters' ways, and in how many iterations they were found."""
+
+    quality: Quality
+    ways: Ways
+    information: Information
+    priors: Priors
+    iterations: int
+
+
+def fit(evidence: Evidence, *, iterations: int = MOST_ITERATIONS) -> Fit:
+    """Return the fit of quality and raters to the evidence.
+
+    Errors: DidNotConverge when discriminations, offsets and half the qualities still move by more than 2e-3.
+    """
+    facets, groups = len(evidence.facets), len(evidence.groups)
+    ways = Ways(np.ones(facets), np.zeros(facets), np.zeros(facets), first_cuts(evidence))
+    priors = Priors(np.ones(groups), np.full(groups, PRIOR_VARIANCE**0.5), np.full(groups, PRIOR_VARIANCE**0.5))
+    quality, change = prior_quality(evidence), np.inf
+    for iteration in range(1, iterations + 1):
+        before, ways_before = quality, ways
+        for _ in range(FIRST_STEPS if iteration == 1 else 1):
+            quality = quality_step(evidence, ways, quality)
+        ways, known = ways_step(evidence, ways, quality, priors)
+        priors = learn_priors(evidence, ways, known)
+        if iteration % CUTS_EVERY == 0:
+            ways = cuts_step(evidence, ways, quality)
+        change = _change(before, quality, ways_before, ways)
+        if change < TOLERANCE:
+            return Fit(quality, ways, known, priors, iteration)
+    raise DidNotConverge(
+        f"the rater model still moved by {change:.1e} after {iterations} iterations (tolerance {TOLERANCE:.0e})"
+        f"{_thin(evidence)}.",
+        "Ask for more judgments, so that every response and every rater has some.",
+    )
+
+
+def _change(before: Quality, after: Quality, ways_before: Ways, ways: Ways) -> float:
+    moved = (
+        ways.discrimination - ways_before.discrimination,
+        ways.offset - ways_before.offset,
+        (after.value - before.value) / 2,
+    )
+    return max(float(np.abs(part).max()) for part in moved)
+
+
+def _thin(evidence: Evidence) -> str:
+    count = len(evidence.responses)
+    judged = np.bincount(evidence.first, minlength=count) + np.bincount(evidence.second, minlength=count + 1)[:count]
+    few = [facet.rater for facet, n in zip(evidence.facets, np.bincount(evidence.facet), strict=True) if n < THIN]
+    once = int((judged == 1).sum())
+    raters = f", {len(set(few))} raters gave fewer than {THIN} judgments of a kind" if few else ""
+    return f": {once} of {count} responses were judged once{raters}" if once or few else ""
