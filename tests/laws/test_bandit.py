@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from expound.ppo.order import keyed_generator
 from expound.ppo.tune import make_targets
 from expound.ppo.update import Steps, make_optimisers, run_update
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings
+from expound.statistics import keyed_generator
 from tests.support.tabular import FirstTokenReward, TabularActor, make_prompt
 
 REFERENCE = torch.tensor([[0.3, -0.4, 0.9, 0.0, -1.1]])

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from expound.ppo.actor import Prepared
-from expound.ppo.order import keyed_generator
 from expound.ppo.rollout import make_batch
 from expound.ppo.tune import make_targets
 from expound.ppo.update import Steps, Targets, accumulate, make_optimisers, run_update
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings
+from expound.statistics import keyed_generator
 from tests.support.tabular import FirstTokenReward, TabularActor, make_prompt
 
 SAMPLING = SamplingSettings(temperature=0.9, max_new_tokens=6, responses_per_prompt=4)

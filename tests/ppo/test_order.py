@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expound.ppo.order import PromptOrder, keyed_generator
+from expound.ppo.order import PromptOrder
 
 
 def walk(order: PromptOrder, ids: list[str], count: int, updates: int) -> list[tuple[str, ...]]:
@@ -33,8 +33,3 @@ def test_the_walk_depends_on_seed_and_round_and_not_on_the_order_given() -> None
     assert first == walk(PromptOrder(1, 1), ids[::-1], 8, 4)
     assert first != walk(PromptOrder(1, 2), ids, 8, 4)
     assert first != walk(PromptOrder(2, 1), ids, 8, 4)
-
-
-def test_a_generator_depends_on_its_key_alone() -> None:
-    assert keyed_generator("a", 1).random() == keyed_generator("a", 1).random()
-    assert keyed_generator("a", 1).random() != keyed_generator("a", 2).random()

@@ -1,18 +1,11 @@
-"""Which prompts an update asks about, and where randomness comes from: keys, so that there is no generator to save."""
+"""Which prompts an update asks about."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from expound.records import Json, content_id
-
-
-def keyed_generator(*parts: Json) -> np.random.Generator:
-    """Return a generator that depends on the parts alone."""
-    return np.random.Generator(np.random.Philox(key=int(content_id(*parts), 16)))
+from expound.statistics import keyed_generator
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from expound.ppo.actor import Actor, Prepared, TokenReward
 from expound.ppo.advantages import gae, whiten
 from expound.ppo.alarms import WINDOW, find_alarms, is_drifting
 from expound.ppo.metrics import UpdateMetrics, update_metrics
-from expound.ppo.order import PromptOrder, keyed_generator
+from expound.ppo.order import PromptOrder
 from expound.ppo.penalty import auto_target, next_weight
 from expound.ppo.rollout import Normaliser, check_rewards, is_response, normalise, reward_tensor, to_flat, to_grid
 from expound.ppo.update import Optimisers, Steps, Targets, run_update
 from expound.records import Alarm, Prompt, Round
 from expound.settings import PpoSettings, SamplingSettings
+from expound.statistics import keyed_generator
 
 AUTO_LEARNING_RATE = 2e-4
 FINAL_RATE = 0.3

@@ -1,0 +1,79 @@
+"""Accuracy on prompts left out, by hand and where the truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from expound.errors import NothingToLearn
+from expound.reward.calibration import folds, left_out_accuracy, length_accuracy, normaliser, pair_accuracy
+from expound.reward.fit import Material, fit_heads, predict
+from tests.reward.test_fit import made
+
+
+def test_pairs_are_counted_within_prompts_by_hand() -> None:
+    """Prompt a: 3 pairs, one of equal verdicts; b: 1 pair. Right: 1, half: 1 (equal rewards), wrong: 1."""
+    values, predicted = np.array([1.0, 2.0, 2.0, 5.0, 4.0]), np.array([0.0, 1.0, 0.0, 0.0, 3.0])
+    material = Material(np.zeros((5, 1)), (1,), values, ("a", "a", "a", "b", "b"))
+    found = pair_accuracy(predicted, material)
+    assert found.pairs == 3
+    assert found.share == pytest.approx(0.5)
+    # Wilson 1927 for 1.5 of 3.
+    assert (found.low, found.high) == pytest.approx((0.1253, 0.8747), abs=1e-4)
+
+
+def test_a_prompt_is_in_one_fold_and_every_row_in_one() -> None:
+    prompts = [f"p{row % 13}" for row in range(40)]
+    parts = folds(prompts, seed=3)
+    assert len(parts) == 5
+    assert sorted(row for part in parts for row in part) == list(range(40))
+    for one, part in enumerate(parts):
+        rest = {prompts[row] for other, rows in enumerate(parts) if other != one for row in rows}
+        assert not rest & {prompts[row] for row in part}
+    assert len(folds(["a", "b", "a"], 0)) == 2
+    assert folds(["a", "a"], 0) == []
+
+
+def test_a_linear_truth_is_found_on_other_prompts_and_noise_is_not() -> None:
+    material = made(30)
+    assert left_out_accuracy(material, 0).share > 0.85
+    noise = replace(material, values=np.random.default_rng(1).normal(size=150))
+    accuracy = left_out_accuracy(noise, 0)
+    assert accuracy.low < 0.5 < accuracy.high
+    assert accuracy.pairs == 300
+
+
+def test_left_out_prompts_do_not_help_their_own_reward() -> None:
+    """With a feature that names the prompt's best response only there, fitting on it would give nearly 1."""
+    generator = np.random.default_rng(2)
+    prompts = tuple(f"p{row // 3}" for row in range(60))
+    material = Material(np.eye(60), (60,), generator.normal(size=60), prompts)
+    assert predict(fit_heads(material, 1, 0), material.features)[0] is not None
+    assert pair_accuracy(predict(fit_heads(material, 1, 0), material.features)[0], material).share == 1.0
+    assert left_out_accuracy(material, 0).share == 0.5
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_length_alone_may_mean_longer_or_shorter(sign: int) -> None:
+    material = made(30)
+    material = replace(material, values=sign * material.features[:, 10])
+    assert length_accuracy(material, 10, 0).share == 1.0
+
+
+def test_one_prompt_tells_nothing() -> None:
+    accuracy = left_out_accuracy(made(1), 0)
+    assert (accuracy.share, accuracy.low, accuracy.high, accuracy.pairs) == (0.5, 0.0, 1.0, 0)
+
+
+def test_the_normaliser_reads_the_reference_if_it_has_enough() -> None:
+    material = made(20)
+    heads = fit_heads(material, 3, 0)
+    rewards, _ = predict(heads, material.features)
+    enough = [row < 64 for row in range(100)]
+    assert normaliser(heads, material.features, enough) == pytest.approx((rewards[:64].mean(), rewards[:64].std()))
+    few = [row < 63 for row in range(100)]
+    assert normaliser(heads, material.features, few) == pytest.approx((rewards.mean(), rewards.std()))
+    with pytest.raises(NothingToLearn, match="the same for all"):
+        normaliser(heads, np.repeat(material.features[:1], 5, axis=0), [False] * 5)
