@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 WORD = re.compile(r"[㐀-鿿]|\d+(?:[.,:]\d+)*|[^\W\d_㐀-鿿]+(?:['’-][^\W\d_㐀-鿿]+)*|[^\W_]+")
 _STOP = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*")
@@ -107,6 +108,7 @@ def content_words(text: str) -> tuple[str, ...]:
     return tuple(word for word in lower_words(text) if word not in FUNCTION_WORDS)
 
 
+@lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """Take the common English endings off a word, so that slow, slowed, slowing and slowly are one stem."""
     base = word.lower().replace("’", "'")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from expound.errors import PromptError
-from expound.panel.order import DETERMINERS, Spelling, is_ordered
+from expound.panel.order import DETERMINERS, Neighbours, Spelling, is_ordered
 from expound.records import Json
 from expound.text import (
     copied_words,
@@ -45,7 +46,7 @@ STOCK = frozenset(
     " support supports supported imply implies implied mean means meant hope hopes helps help helped helpful"
     " understand understood understanding see seen according accordingly based given reader readers due cause causes"
     " caused result results resulted consequence consequently finally lastly first firstly second secondly overall"
-    " important importantly note noted doubt think believe know known simply indeed actually basically really follow"
+    " important importantly note yes reading read thanks noted doubt think believe know known simply indeed actually basically really follow"
     " follows following happen happens happened let thank thanks please sense point points main briefly short".split()
 )
 
@@ -146,33 +147,45 @@ class _Material:
     asked: tuple[str, ...]
     asked_stems: frozenset[str]
     source_stems: frozenset[str]
+    words: frozenset[str]
+    numbers: frozenset[str]
     spelling: Spelling
+    neighbours: Neighbours
 
-    @staticmethod
-    def of(question: str, source: str) -> _Material:
-        """Read the material once."""
-        return _Material(
-            pieces(question),
-            frozenset(stem(word) for word in pieces(question) if _carries(word)),
-            frozenset(stem(word) for word in pieces(source) if _carries(word)),
-            Spelling.of(source, question),
-        )
+
+@lru_cache(maxsize=256)
+def _material(question: str, source: str) -> _Material:
+    """Read the material; kept, because a prompt has many responses."""
+    return _Material(
+        pieces(question),
+        frozenset(stem(word) for word in pieces(question) if _carries(word)),
+        frozenset(stem(word) for word in pieces(source) if _carries(word)),
+        frozenset(pieces(f"{source} {question}")),
+        numbers(f"{source} {question}") | {"1"},
+        Spelling.of(source, question),
+        Neighbours.of([_stemmed(pieces(part)) for part in (*sentences(source), question)]),
+    )
 
 
 @dataclass(frozen=True)
 class _Sentence:
-    """A sentence of a response: its words, their stems known from the material, and whether it counts."""
+    """A sentence of a response: its words, their stems known from the material, and how far it counts, 0 to 1."""
 
     held: tuple[str, ...]
     length: int
     grounded: frozenset[str]
     foreign: int
-    counts: bool
+    order: float
 
 
 def _carries(word: str) -> bool:
     """Say whether a word carries matter: neither grammar nor talk about the text."""
     return not is_function_word(word) and word not in STOCK
+
+
+def _stemmed(tokens: Sequence[str]) -> tuple[str, ...]:
+    """Bring words that carry matter to their stems and leave the others."""
+    return tuple(stem(word) if _carries(word) else word for word in tokens)
 
 
 def _core(tokens: Sequence[str], known: frozenset[str]) -> tuple[str, ...]:
@@ -214,12 +227,9 @@ def _read(sentence: str, material: _Material, *, opens: bool) -> _Sentence:
         and not sentence.rstrip("\"'”’)").endswith("?")
         and is_ordered(sentence, material.spelling)
     )
-    return _Sentence(_split(_trimmed(tokens)), len(tokens), grounded, foreign, counts)
-
-
-def _split(tokens: Sequence[str]) -> tuple[str, ...]:
-    """Add the parts of hyphenated words."""
-    return pieces(" ".join(tokens))
+    known_pairs = [word for word in _stemmed(core) if is_function_word(word) or word in known]
+    order = ramp(material.neighbours.familiarity(known_pairs), 0.1, 0.5) if counts else 0.0
+    return _Sentence(pieces(" ".join(_trimmed(tokens))), len(tokens), grounded, foreign, order)
 
 
 def _whole(text: str, *, finished: bool) -> str:
@@ -243,17 +253,15 @@ def _facts_told(counting: Sequence[_Sentence], facts: Facts, material: _Material
     """Add up the weights of the facts found; a fact found in part earns a part of PARTIAL of its weight."""
     total = 0.0
     for fact, weight in facts.weighted():
-        share = max((groups_found(fact, one.held, material.asked) / len(fact) for one in counting), default=0.0)
-        total += weight * (1.0 if share == 1.0 else PARTIAL * share)
+        shares = [(one.order, groups_found(fact, one.held, material.asked) / len(fact)) for one in counting]
+        total += weight * max((order * (share if share == 1.0 else PARTIAL * share) for order, share in shares), default=0.0)
     return total
 
 
 def _effect_named(counting: Sequence[_Sentence], facts: Facts, material: _Material) -> float:
     """Say how far a sentence with the reason also names what was asked about: two words of the question are enough."""
-    asked = [
-        len(one.grounded & material.asked_stems) for one in counting if is_found(facts.reason, one.held, material.asked)
-    ]
-    return ramp(max(asked, default=0), 0, 2)
+    telling = [one for one in counting if is_found(facts.reason, one.held, material.asked)]
+    return max((one.order * ramp(len(one.grounded & material.asked_stems), 0, 2) for one in telling), default=0.0)
 
 
 def _side_cost(read: Sequence[_Sentence], facts: Facts, material: _Material) -> float:
@@ -266,7 +274,7 @@ def _side_cost(read: Sequence[_Sentence], facts: Facts, material: _Material) -> 
     return factor
 
 
-def _faults(text: str, source: str, question: str) -> float:
+def _faults(text: str, source: str, material: _Material) -> float:
     """Multiply what repetition, copying, length and unsupported numbers and names leave of a response.
 
     All are absolute counts, not shares: no added word can make them smaller.
@@ -274,9 +282,8 @@ def _faults(text: str, source: str, question: str) -> float:
     repeated = ramp(repeated_ngrams(text), 1, 8)
     copied = ramp(copied_words(text, source), 4, 14)
     length = ramp(len(words(text)), 60, 90)
-    known = frozenset(pieces(f"{source} {question}"))
-    strangers = sum(not known.issuperset(pieces(name)) for name in names(text))
-    invented = len(numbers(text) - numbers(f"{source} {question}") - {"1"}) + strangers
+    strangers = sum(not material.words.issuperset(pieces(name)) for name in names(text))
+    invented = len(numbers(text) - material.numbers) + strangers
     return (1 - repeated) * (1 - 0.9 * copied) * (1 - length) * (1 - 0.2 * min(3, invented))
 
 
@@ -287,14 +294,15 @@ def gold_utility(text: str, *, question: str, source: str, facts: Facts, finishe
     effect beside its reason .10, staying within the material .25. Everything else can only take away.
     """
     kept = _whole(text, finished=finished)
-    material = _Material.of(question, source)
+    material = _material(question, source)
     read = [_read(one, material, opens=place == 0) for place, one in enumerate(sentences(kept))]
-    counting = [one for one in read if one.counts]
+    counting = [one for one in read if one.order > 0]
+    best = max((one.order for one in counting), default=0.0)
     told = _facts_told(counting, facts, material)
     grounding = (1 - ramp(sum(one.foreign for one in read), 1, 8)) * (0.3 + 0.7 * min(1.0, told / FACT_WEIGHTS["reason"]))
-    worth = 0.65 * told + 0.10 * _effect_named(counting, facts, material) + 0.25 * grounding
+    worth = 0.65 * told + 0.10 * _effect_named(counting, facts, material) + 0.25 * best * grounding
     size = ramp(len(frozenset().union(*(one.grounded for one in counting))), 0, 4)
-    idle = 1 - 0.6 * ramp(sum(one.length for one in read if not one.counts), 0, 25)
+    idle = 1 - 0.6 * ramp(sum(one.length * (1 - one.order) for one in read), 0, 25)
     wrong = 0.4 ** sum(any(is_found(fact, one.held) for one in read) for fact in facts.wrong)
-    total = worth * size * idle * wrong * _side_cost(read, facts, material) * _faults(kept, source, question)
+    total = worth * size * idle * wrong * _side_cost(read, facts, material) * _faults(kept, source, material)
     return total * (1.0 if finished else CUT)
