@@ -37,15 +37,17 @@ class Database:
         revision = _examine(path)
         self._writing = _engine(path, busy_seconds, "BEGIN IMMEDIATE")
         self._reading = _engine(path, busy_seconds, "BEGIN")
+        with storage_errors(path):
+            self._connection = self._writing.connect()
         try:
             with storage_errors(path):
-                self._writer = self._start(revision, busy_seconds)
+                self._prepare(self._connection, revision, busy_seconds)
         except BaseException:
-            self._dispose()
+            self._let_go()
             raise
+        self._writer = Writer(self._connection, path)
 
-    def _start(self, revision: str | None, busy_seconds: float) -> Writer:
-        connection = self._writing.connect()
+    def _prepare(self, connection: Connection, revision: str | None, busy_seconds: float) -> None:
         _use_write_ahead_log(connection, time.monotonic() + busy_seconds)
         with connection.begin():
             require(pragmas(connection), _wanted(busy_seconds), self.path)
@@ -54,7 +56,6 @@ class Database:
             from expound.store.upgrade import upgrade
 
             upgrade(connection, self.path, existing=revision is not None)
-        return Writer(connection, self.path)
 
     def write(self, work: Callable[[Connection], T], rows: int = 1) -> T:
         """Run `work` in a writing transaction and return its result after the commit; see `Writer.write`."""
@@ -77,9 +78,10 @@ class Database:
     def close(self) -> None:
         """Finish what waits to be written and let go of the file."""
         self._writer.close()
-        self._dispose()
+        self._let_go()
 
-    def _dispose(self) -> None:
+    def _let_go(self) -> None:
+        self._connection.close()
         self._reading.dispose()
         self._writing.dispose()
 
