@@ -1,0 +1,120 @@
+"""Ctrl-C: a real `expound run` process gets a real SIGINT in each phase, and the same command finishes the round.
+
+The final weights, the judgments and the rounds are those of a run that nobody interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from expound.project import open_project
+from expound.records import Judgment
+from expound.reporting.progress import PlainProgress
+from tests.support.projects import Shape, make_project
+
+SHAPE = Shape(updates=4, episodes=16)
+PATIENCE = 120.0
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "expound.cli", "run", str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def interrupt_at(folder: Path, phase: str) -> tuple[int, str]:
+    """Start `expound run`, send SIGINT as soon as a line with `phase` appears, return exit code and what it said."""
+    process = start(folder)
+    guard = threading.Timer(PATIENCE, process.kill)
+    guard.start()
+    said = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        if phase in line:
+            process.send_signal(signal.SIGINT)
+            break
+    said.append(process.stderr.read())
+    code = process.wait(PATIENCE)
+    guard.cancel()
+    return code, "".join(said)
+
+
+def finish(folder: Path) -> None:
+    process = start(folder)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
+
+
+def result_of(folder: Path) -> tuple[str, list[Judgment], int]:
+    weights = (folder / "rounds" / "001" / "policy" / "policy.safetensors").read_bytes()
+    with open_project(folder, PlainProgress(), lock=False) as project:
+        judgments = sorted(project.book.judgments(), key=lambda judgment: (judgment.ballot or "", judgment.rater))
+        return hashlib.sha256(weights).hexdigest(), judgments, len(project.book.rounds())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Judgment], int]:
+    folder = make_project(tmp_path_factory.mktemp("undisturbed") / "project", tiny_llama_folder, SHAPE)
+    finish(folder)
+    return result_of(folder)
+
+
+@pytest.mark.parametrize("phase", ["sample train", "tune", "sample held_out"])
+def test_the_same_command_goes_on_and_finds_the_same_weights(
+    phase: str, undisturbed: tuple[str, list[Judgment], int], tiny_llama_folder: Path, tmp_path: Path
+) -> None:
+    folder = make_project(tmp_path / "project", tiny_llama_folder, SHAPE)
+    code, said = interrupt_at(folder, phase)
+    assert code == 130, said
+    assert "Run the same command again" in said
+    assert "Traceback" not in said
+    finish(folder)
+    assert result_of(folder) == undisturbed
+
+
+def test_interrupted_twice_in_one_phase(
+    undisturbed: tuple[str, list[Judgment], int], tiny_llama_folder: Path, tmp_path: Path
+) -> None:
+    folder = make_project(tmp_path / "project", tiny_llama_folder, SHAPE)
+    for _ in range(2):
+        assert interrupt_at(folder, "tune")[0] == 130
+    finish(folder)
+    assert result_of(folder) == undisturbed
+
+
+def test_while_people_are_waited_for(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    """Nobody answers; Ctrl-C while ballots are open ends run and site, and the same command serves them again."""
+    folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(panel="people", updates=1))
+    code, said = interrupt_at(folder, "collect")
+    assert code == 130, said
+    with open_project(folder, PlainProgress(), lock=False) as project:
+        ballots = project.book.ballots("train")
+    code, _ = interrupt_at(folder, "collect")
+    assert code == 130
+    with open_project(folder, PlainProgress(), lock=False) as project:
+        assert project.book.ballots("train") == ballots
+        assert project.book.judgments() == ()
+
+
+def test_a_second_run_on_the_same_folder_is_refused(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(panel="people", updates=1))
+    first = start(folder)
+    assert first.stderr is not None
+    for line in first.stderr:
+        if "collect" in line:
+            break
+    second = start(folder)
+    _, said = second.communicate(timeout=PATIENCE)
+    first.send_signal(signal.SIGINT)
+    first.stderr.read()
+    assert first.wait(PATIENCE) == 130
+    assert second.returncode == 2
+    assert f"process {first.pid}" in said

@@ -1,0 +1,160 @@
+"""The whole loop, on a tiny model and a simulated panel, two rounds: every verb, every record, every page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from expound import api
+from expound.ports import Progress
+from expound.project import Project, open_project
+from expound.records import Comparison, Rating
+from expound.reporting.progress import PlainProgress
+from tests.support.projects import Shape, make_project, prompt_lines
+
+
+@pytest.fixture(scope="module")
+def walked(tiny_llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a project that has walked two rounds; read it, never write into it."""
+    folder = make_project(tmp_path_factory.mktemp("road") / "project", tiny_llama_folder)
+    decision = api.run(folder, rounds=2)
+    assert not isinstance(decision, api.Waiting)
+    assert decision.round == 2
+    return folder
+
+
+@pytest.fixture
+def project(walked: Path) -> Iterator[Project]:
+    progress: Progress = PlainProgress()
+    with open_project(walked, progress, lock=False) as opened:
+        yield opened
+
+
+def test_every_step_left_its_records(project: Project) -> None:
+    book = project.book
+    assert [found.number for found in book.rounds()] == [1, 2]
+    assert [record.round for record in book.policies()] == [0, 1, 2]
+    assert [card.round for card in book.rewards()] == [1, 2]
+    assert [decision.round for decision in book.decisions()] == [1, 2]
+    assert len(set(record.id for record in book.policies())) == 3
+    for round_ in (1, 2):
+        ballots = book.ballots("train", round_=round_)
+        answered = book.answered()
+        assert ballots
+        assert all(ballot.id in answered for ballot in ballots)
+
+
+def test_a_simulated_panel_is_called_simulated_everywhere(project: Project, walked: Path) -> None:
+    assert {judgment.source for judgment in project.book.judgments()} == {"simulated"}
+    assert {rater.source for rater in project.book.raters()} <= {"simulated"}
+    assert all("simulated" in decision.sentence.lower() for decision in project.book.decisions())
+    assert "simulated" in (walked / "report.html").read_text(encoding="utf-8").lower()
+
+
+def test_round_two_looks_back_at_round_one(project: Project) -> None:
+    rounds = {found.id: found.round for found in project.book.responses("train")}
+    across = [b for b in project.book.ballots("train", round_=2) if {rounds[r] for r in b.responses} == {1, 2}]
+    assert across
+
+
+def test_round_two_starts_from_the_policy_of_round_one(project: Project) -> None:
+    first = project.book.policies()[1].id
+    assert {found.policy for found in project.book.responses("train", round_=2)} == {first}
+
+
+def test_reference_is_sampled_once_for_all_rounds(project: Project) -> None:
+    reference = project.book.policies()[0].id
+    assert len(project.book.responses("held_out", policy=reference)) == 3 * 2
+
+
+def test_the_report_stands_alone_and_its_numbers_are_kept_beside_it(walked: Path) -> None:
+    for round_ in ("001", "002"):
+        page = (walked / "rounds" / round_ / "report.html").read_text(encoding="utf-8")
+        assert "<script" not in page
+        assert json.loads((walked / "rounds" / round_ / "report.json").read_text(encoding="utf-8"))["round"] == int(round_)
+
+
+def test_status_names_the_next_action(walked: Path) -> None:
+    assert "expound run" in api.status(walked)
+
+
+def test_explain_and_export(walked: Path, tmp_path: Path) -> None:
+    said = api.explain(walked, "Why did the pump run dry?", source="A valve was closed by the night shift.")
+    assert api.explain(walked, "Why did the pump run dry?", source="A valve was closed by the night shift.") == said
+    out = api.export(walked, tmp_path / "model")
+    assert {"config.json", "model.safetensors", "generation_config.json"} <= {path.name for path in out.iterdir()}
+
+
+def test_running_again_opens_a_third_round(walked: Path, tiny_llama_folder: Path, tmp_path: Path) -> None:
+    folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(updates=1))
+    first = api.run(folder)
+    assert not isinstance(first, api.Waiting)
+    assert first.round == 1
+
+
+def weights_of(folder: Path) -> bytes:
+    return (folder / "rounds" / "001" / "policy" / "policy.safetensors").read_bytes()
+
+
+def reward_of(folder: Path) -> bytes:
+    return (folder / "rounds" / "001" / "reward" / "reward.safetensors").read_bytes()
+
+
+def test_held_out_judgments_change_no_reward_weight(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    """Judgments on held-out prompts never teach."""
+    folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(updates=1))
+    api.run(folder)
+    before = reward_of(folder)
+    with open_project(folder, PlainProgress()) as project:
+        for answer in turned_answers(project):
+            project.book.answer([answer])
+    api.settle(folder)
+    api.fit(folder)
+    assert reward_of(folder) == before
+
+
+def turned_answers(project: Project) -> list[object]:
+    """Return for every held-out comparison a later answer that says the opposite."""
+    turned = []
+    for rater in project.book.raters():
+        for answer in project.book.answers(rater.id, 10_000):
+            judgment = answer.judgments[0]
+            if judgment.split == "held_out" and isinstance(judgment, Comparison):
+                other = replace(judgment, choice=-judgment.choice or 1, revision=1)
+                turned.append(replace(answer, key=answer.key + "r1", judgments=(other,), revision=1))
+    assert turned
+    return turned
+
+
+def test_facts_reach_nothing_but_the_panel(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    """Other facts under the same judgments find the same weights: model, fit and tune never see them."""
+    plain = make_project(tmp_path / "plain", tiny_llama_folder, Shape(updates=1))
+    api.run(plain)
+    other = make_project(tmp_path / "other", tiny_llama_folder, Shape(updates=1))
+    lines = prompt_lines()
+    for line in lines:
+        meta = line["meta"]
+        assert isinstance(meta, dict)
+        meta["facts"] = {"reason": ["zebra"], "mechanism": ["quagga"], "evidence": ["okapi"]}
+    (other / "prompts" / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    api.ask(other)
+    with open_project(plain, PlainProgress(), lock=False) as source, open_project(other, PlainProgress()) as target:
+        assert {b.id for b in source.book.ballots("train")} == {b.id for b in target.book.ballots("train")}
+        target.book.add(source.book.raters())
+        for rater in source.book.raters():
+            answers = [a for a in source.book.answers(rater.id, 10_000) if a.judgments[0].split == "train"]
+            target.book.answer(answers)
+    api.settle(other)
+    api.fit(other)
+    api.tune(other)
+    assert reward_of(other) == reward_of(plain)
+    assert weights_of(other) == weights_of(plain)
+
+
+def test_judgments_say_where_they_belong(project: Project) -> None:
+    kinds = {type(judgment) for judgment in project.book.judgments("train")}
+    assert kinds == {Comparison, Rating}
+    assert {judgment.split for judgment in project.book.judgments()} == {"train", "held_out"}
