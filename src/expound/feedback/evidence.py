@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from expound.records import BallotKind, Comparison, Rating
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+Row = tuple[BallotKind, str, int, str, str, str, int]
+Key = TypeVar("Key", bound=tuple[str | int, ...])
 
 MOST_IN_A_BLOCK = 2000
 
@@ -108,7 +111,12 @@ class Evidence:
 
     def per_facet(self, values: Floats) -> Floats:
         """Return the sums of values [judgments] over the judgments of each facet."""
-        return np.bincount(self.facet, values, len(self.facets))
+        return totals(self.facet, values, len(self.facets))
+
+
+def totals(places: Ints, values: Floats, count: int) -> Floats:
+    """Return [count] the sums of the values that belong to each place."""
+    return np.bincount(places, values, count).astype(np.float64, copy=False)
 
 
 def collect(judgments: Sequence[Comparison | Rating]) -> Evidence:
@@ -116,48 +124,50 @@ def collect(judgments: Sequence[Comparison | Rating]) -> Evidence:
 
     Errors: JudgmentError for a category that its scale does not have, or more than 2,000 responses in one block.
     """
-    rows = sorted(_row(judgment) for judgment in judgments)
-    scales, facets = sorted({row[0] for row in rows}), sorted({Facet(row[0].group, row[1]) for row in rows})
-    responses = sorted({name for row in rows for name in row[2:4] if name})
-    place = {name: number for number, name in enumerate(responses)} | {"": len(responses)}
-    facet_place = {(facet.group, facet.rater): number for number, facet in enumerate(facets)}
-    scale_place = {scale: number for number, scale in enumerate(scales)}
-    first = np.array([place[row[2]] for row in rows], dtype=np.intp)
-    second = np.array([place[row[3]] for row in rows], dtype=np.intp)
+    columns = tuple(zip(*sorted(_row(judgment) for judgment in judgments), strict=True))
+    keys = tuple(zip(*columns[:3], strict=True))
+    scales, scale = _numbered(keys)
+    facets, facet = _numbered(tuple(zip(columns[0], columns[1], columns[3], strict=True)))
+    responses = tuple(sorted({name for column in columns[4:6] for name in column if name}))
+    place = {name: number for number, name in enumerate((*responses, ""))}
+    first, second = (np.array([place[name] for name in column], dtype=np.intp) for column in columns[4:6])
     comparisons = int((second < len(responses)).sum())
     return Evidence(
-        responses=tuple(responses),
-        facets=tuple(facets),
-        scales=tuple(scales),
-        groups=tuple(sorted({scale.group for scale in scales})),
+        responses=responses,
+        facets=tuple(Facet(Group(kind, criterion), rater) for kind, criterion, rater in facets),
+        scales=tuple(Scale(Group(kind, criterion), categories) for kind, criterion, categories in scales),
+        groups=tuple(Group(kind, criterion) for kind, criterion in sorted({key[:2] for key in scales})),
         first=first,
         second=second,
-        category=np.array([row[4] for row in rows], dtype=np.intp),
-        facet=np.array([facet_place[row[0].group, row[1]] for row in rows], dtype=np.intp),
-        scale=np.array([scale_place[row[0]] for row in rows], dtype=np.intp),
+        category=np.array(columns[6], dtype=np.intp),
+        facet=facet,
+        scale=scale,
         comparisons=comparisons,
         blocks=_blocks(first[:comparisons], second[:comparisons], len(responses)),
     )
 
 
-def _row(judgment: Comparison | Rating) -> tuple[Scale, str, str, str, int]:
+def _numbered(keys: Sequence[Key]) -> tuple[list[Key], Ints]:
+    """Return the different keys in order, and the number of each given one."""
+    different = sorted(set(keys))
+    number = {key: place for place, key in enumerate(different)}
+    return different, np.array([number[key] for key in keys], dtype=np.intp)
+
+
+def _row(judgment: Comparison | Rating) -> Row:
     if isinstance(judgment, Comparison):
-        group = Group("comparison", judgment.criterion)
-        scale = Scale(group, 2 * judgment.strength + judgment.ties)
+        one, two, categories = judgment.left, judgment.right, 2 * judgment.strength + judgment.ties
         category = judgment.strength - judgment.choice - (judgment.choice < 0 and not judgment.ties)
-        is_known = judgment.ties or judgment.choice != 0
-        row = (scale, judgment.rater, judgment.left, judgment.right, category)
+        kind: BallotKind = "comparison"
+        is_offered = judgment.ties or judgment.choice != 0
     else:
-        group = Group("rating", judgment.criterion)
-        scale = Scale(group, judgment.scale[1] - judgment.scale[0] + 1)
-        category, is_known = judgment.value - judgment.scale[0], True
-        row = (scale, judgment.rater, judgment.response, "", category)
-    if not (is_known and 0 <= category < scale.categories and scale.categories > 1):
+        one, two, categories = judgment.response, "", judgment.scale[1] - judgment.scale[0] + 1
+        category, kind, is_offered = judgment.value - judgment.scale[0], "rating", True
+    if not (is_offered and 0 <= category < categories and categories > 1):
         raise JudgmentError(
-            f"rater {judgment.rater} gave a judgment outside its scale: {judgment}.",
-            "Correct or remove that judgment.",
+            f"rater {judgment.rater} gave a judgment outside its scale: {judgment}.", "Correct or remove that judgment."
         )
-    return row
+    return kind, judgment.criterion, categories, judgment.rater, one, two, category
 
 
 def _blocks(left: Ints, right: Ints, responses: int) -> Blocks:

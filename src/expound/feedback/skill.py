@@ -10,12 +10,13 @@ is treated as one. The posterior of quality is normal around its mode (Laplace),
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.special import expit, log_expit
 
 from expound.errors import DidNotConverge
-from expound.feedback.evidence import Evidence, Floats, Ints, Scale
+from expound.feedback.evidence import Evidence, Floats, Ints, Scale, totals
 
 MOST_ITERATIONS = 500
 TOLERANCE = 2e-3
@@ -35,6 +36,24 @@ THIN = 3
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """The cuts below and above the categories of judgments; −∞ and ∞ at the ends of a scale."""
+
+    low: Floats
+    high: Floats
+
+    @cached_property
+    def shrinking(self) -> Floats:
+        """Return e^(low − high): 0 at the ends, near 1 for a narrow category."""
+        return np.exp(self.low - self.high)
+
+    @cached_property
+    def finite(self) -> tuple[Floats, Floats]:
+        """Return low and high with 0 for infinite, which only ever multiplies a slope of 0."""
+        return np.where(np.isfinite(self.low), self.low, 0.0), np.where(np.isfinite(self.high), self.high, 0.0)
+
+
+@dataclass(frozen=True)
 class Ways:
     """How raters judge: discrimination, offset and stretch of each facet, and the cuts of each scale.
 
@@ -46,11 +65,11 @@ class Ways:
     stretch: Floats
     cuts: Floats
 
-    def bounds(self, evidence: Evidence) -> tuple[Floats, Floats]:
-        """Return the stretched cuts below and above the category of each judgment."""
+    def bounds(self, evidence: Evidence) -> Bounds:
+        """Return the stretched cuts around the category of each judgment."""
         stretch = np.exp(self.stretch)[evidence.facet]
         below, above = (self.cuts[evidence.scale, evidence.category + step] for step in (0, 1))
-        return stretch * below, stretch * above
+        return Bounds(stretch * below, stretch * above)
 
     def centre(self, evidence: Evidence, x: Floats) -> Floats:
         """Return η for the qualities or differences x of the judgments."""
@@ -101,15 +120,16 @@ class Slopes:
         return self.closeness * (1 + self.closeness)
 
 
-def log_probability(eta: Floats, low: Floats, high: Floats) -> Floats:
+def log_probability(eta: Floats, bounds: Bounds) -> Floats:
     """Return log P of the category between two cuts; as a product it is stable far out."""
-    return log_expit(high - eta) + log_expit(eta - low) + np.log1p(-np.exp(low - high))
+    inside: Floats = log_expit(bounds.high - eta) + log_expit(eta - bounds.low)
+    return inside + np.log1p(-bounds.shrinking)
 
 
-def slopes(eta: Floats, low: Floats, high: Floats) -> Slopes:
+def slopes(eta: Floats, bounds: Bounds) -> Slopes:
     """Return the derivatives of `log_probability`."""
-    width = np.exp(low - high)
-    return Slopes(expit(high - eta), expit(low - eta), width / (1 - width))
+    closeness = bounds.shrinking / (1 - bounds.shrinking)
+    return Slopes(expit(bounds.high - eta), expit(bounds.low - eta), closeness)
 
 
 # --- quality ------------------------------------------------------------------------------------------------------
@@ -131,15 +151,22 @@ def prior_quality(evidence: Evidence) -> Quality:
     return Quality(zeros, ones, np.zeros(evidence.first.size), np.ones(evidence.first.size))
 
 
+def quality_given(evidence: Evidence, ways: Ways, before: Quality, *, steps: int) -> Quality:
+    """Return the posterior of quality for known ways of the raters, after Newton steps from where it was."""
+    for _ in range(steps):
+        before = quality_step(evidence, ways, before)
+    return before
+
+
 def quality_step(evidence: Evidence, ways: Ways, before: Quality) -> Quality:
     """Return the posterior after one Newton step, its variance taken where the step began."""
     blocks = evidence.blocks
-    found = slopes(ways.centre(evidence, before.judged), *ways.bounds(evidence))
+    found = slopes(ways.centre(evidence, before.judged), ways.bounds(evidence))
     weight = ways.discrimination[evidence.facet]
     gradient = _to_responses(evidence, weight * found.by_eta, sign=-1) - before.value
     curvature = weight * weight * found.curvature
     compared = curvature[: evidence.comparisons]
-    precision = np.bincount(blocks.across, -compared, blocks.total) + np.bincount(blocks.back, -compared, blocks.total)
+    precision = totals(blocks.across, -compared, blocks.total) + totals(blocks.back, -compared, blocks.total)
     precision[blocks.diagonal] = 1 + _to_responses(evidence, curvature, sign=1)
     covariance, step = _solve(evidence, precision, gradient)
     value = before.value + np.clip(step, -LONGEST_QUALITY_STEP, LONGEST_QUALITY_STEP)
@@ -154,8 +181,8 @@ def _to_responses(evidence: Evidence, values: Floats, *, sign: int) -> Floats:
     """Return for each response the sum over its judgments, those in which it stood right times `sign`."""
     count = len(evidence.responses)
     compared = evidence.comparisons
-    right = np.bincount(evidence.second[:compared], values[:compared], count)
-    return np.bincount(evidence.first, values, count) + sign * right
+    right = totals(evidence.second[:compared], values[:compared], count)
+    return totals(evidence.first, values, count) + sign * right
 
 
 def _solve(evidence: Evidence, precision: Floats, gradient: Floats) -> tuple[Floats, Floats]:
@@ -209,16 +236,16 @@ class Information:
 
 def ways_step(evidence: Evidence, ways: Ways, quality: Quality, priors: Priors) -> tuple[Ways, Information]:
     """Return discriminations, offsets and stretches after one Newton step, in expectation over quality."""
-    low, high = ways.bounds(evidence)
-    finite_low, finite_high = (np.where(np.isfinite(bound), bound, 0.0) for bound in (low, high))
+    bounds = ways.bounds(evidence)
+    low, high = bounds.finite
     sums = np.zeros((7, len(evidence.facets)))
     for node, share in NODES:
         x = quality.judged + node * np.sqrt(quality.judged_variance)
-        at = slopes(ways.centre(evidence, x), low, high)
+        at = slopes(ways.centre(evidence, x), bounds)
         gradient, curvature = share * at.by_eta, share * at.curvature
-        along = share * (finite_high * at.by_high + finite_low * at.by_low)
-        widening = at.coupling * (finite_high - finite_low) ** 2
-        bending = finite_high**2 * at.upper_curvature + finite_low**2 * at.lower_curvature + widening
+        along = share * (high * at.by_high + low * at.by_low)
+        widening = at.coupling * (high - low) ** 2
+        bending = high**2 * at.upper_curvature + low**2 * at.lower_curvature + widening
         terms = (gradient * x, gradient, curvature * x * x, curvature * x, curvature, along, share * bending)
         sums += np.stack([evidence.per_facet(term) for term in terms])
     return _apply(ways, priors, evidence, sums)
@@ -249,11 +276,15 @@ def _centred(ways: Ways, evidence: Evidence) -> Ways:
     """
     group, scale_group = evidence.group_of_facet, evidence.group_of_scale
     facets = np.bincount(group)
-    common = np.bincount(group, ways.stretch) / facets
+    common = totals(group, ways.stretch, len(evidence.groups)) / facets
     stretch = ways.stretch - common[group]
     cuts = ways.cuts * np.exp(common)[scale_group][:, None]
     is_rating = np.array([found.kind == "rating" for found in evidence.groups])
-    shift = is_rating * np.bincount(group, ways.offset) / np.bincount(group, np.exp(stretch))
+    shift = (
+        is_rating
+        * totals(group, ways.offset, len(evidence.groups))
+        / totals(group, np.exp(stretch), len(evidence.groups))
+    )
     offset = ways.offset - shift[group] * np.exp(stretch)
     return Ways(ways.discrimination, offset, stretch, cuts - shift[scale_group][:, None])
 
@@ -262,15 +293,20 @@ def learn_priors(evidence: Evidence, ways: Ways, known: Information) -> Priors:
     """Return the priors that the facets of each group suggest; fewer than three say nothing of their mean."""
     group = evidence.group_of_facet
     facets = np.bincount(group)
-    mean = np.maximum(np.bincount(group, ways.discrimination) / facets, LEAST_MEAN)
+    mean = np.maximum(totals(group, ways.discrimination, len(evidence.groups)) / facets, LEAST_MEAN)
     mean = np.where(facets < FEWEST_FACETS, 1.0, mean)
     spread = (ways.discrimination - mean[group]) ** 2 + known.discrimination_variance
     offset_spread = ways.offset**2 + known.offset_variance
-    return Priors(mean, _spread(np.bincount(group, spread), facets), _spread(np.bincount(group, offset_spread), facets))
+    return Priors(
+        mean,
+        _spread(totals(group, spread, len(evidence.groups)), facets),
+        _spread(totals(group, offset_spread, len(evidence.groups)), facets),
+    )
 
 
 def _spread(squares: Floats, facets: Ints) -> Floats:
-    return np.sqrt((squares + PRIOR_WEIGHT * PRIOR_VARIANCE) / (facets + PRIOR_WEIGHT))
+    spread: Floats = np.sqrt((squares + PRIOR_WEIGHT * PRIOR_VARIANCE) / (facets + PRIOR_WEIGHT))
+    return spread
 
 
 # --- cuts ---------------------------------------------------------------------------------------------------------
@@ -293,19 +329,19 @@ def first_cuts(evidence: Evidence) -> Floats:
 
 def cuts_step(evidence: Evidence, ways: Ways, quality: Quality) -> Ways:
     """Return the cuts after one Newton step with the whole, tridiagonal, second derivative."""
-    low, high = ways.bounds(evidence)
+    bounds = ways.bounds(evidence)
     stretch = np.exp(ways.stretch)[evidence.facet]
     width, total = ways.cuts.shape[1], ways.cuts.size
     below = evidence.scale * width + evidence.category
     gradient, diagonal, beside = np.zeros(total), np.zeros(total), np.zeros(total)
     for node, share in NODES:
         x = quality.judged + node * np.sqrt(quality.judged_variance)
-        at = slopes(ways.centre(evidence, x), low, high)
+        at = slopes(ways.centre(evidence, x), bounds)
         first, second = share * stretch, share * stretch**2
-        gradient += np.bincount(below, first * at.by_low, total) + np.bincount(below + 1, first * at.by_high, total)
-        diagonal += np.bincount(below, second * (at.lower_curvature + at.coupling), total)
-        diagonal += np.bincount(below + 1, second * (at.upper_curvature + at.coupling), total)
-        beside += np.bincount(below, -second * at.coupling, total)
+        gradient += totals(below, first * at.by_low, total) + totals(below + 1, first * at.by_high, total)
+        diagonal += totals(below, second * (at.lower_curvature + at.coupling), total)
+        diagonal += totals(below + 1, second * (at.upper_curvature + at.coupling), total)
+        beside += totals(below, -second * at.coupling, total)
     cuts = ways.cuts.copy()
     for number, scale in enumerate(evidence.scales):
         inner = slice(number * width + 1, number * width + scale.categories)
@@ -321,14 +357,15 @@ def _moved(cuts: Floats, gradient: Floats, matrix: Floats, scale: Scale) -> Floa
     change = free @ np.clip(step, -LONGEST_STEP, LONGEST_STEP)
     while (np.diff(cuts + change) < LEAST_GAP).any() and np.abs(change).max() > 0:
         change = np.where(np.abs(change) > LEAST_GAP**2, change / 2, 0.0)
-    return cuts + change
+    return np.asarray(cuts + change, dtype=np.float64)
 
 
 def _mirror(size: int) -> Floats:
     """Return the matrix from the positive cuts to all of them; a middle cut is 0."""
     half = size // 2
     positive, zeros = np.eye(half), np.zeros((size % 2, half))
-    return np.concatenate([-positive[::-1], zeros, positive])
+    free: Floats = np.concatenate([-positive[::-1], zeros, positive])
+    return free
 
 
 # --- the fit ------------------------------------------------------------------------------------------------------
@@ -356,8 +393,7 @@ def fit(evidence: Evidence, *, iterations: int = MOST_ITERATIONS) -> Fit:
     quality, change = prior_quality(evidence), np.inf
     for iteration in range(1, iterations + 1):
         before, ways_before = quality, ways
-        for _ in range(FIRST_STEPS if iteration == 1 else 1):
-            quality = quality_step(evidence, ways, quality)
+        quality = quality_given(evidence, ways, quality, steps=FIRST_STEPS if iteration == 1 else 1)
         ways, known = ways_step(evidence, ways, quality, priors)
         priors = learn_priors(evidence, ways, known)
         if iteration % CUTS_EVERY == 0:
