@@ -23,16 +23,16 @@ from expound.errors import FolderBusy, ProjectNotFound, SettingsError, WaitingFo
 from expound.files import write_file
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
-from expound.ports import Book, GoldLine, Panel, Policy, Progress, ReportInput, RewardTask
+from expound.ports import GoldLine, Learner, Panel, Policy, Progress, ReportInput, RewardTask
 from expound.records import Alarm, Json, PolicyRecord, Prompt, RewardCard, Round, Settlement, Split
 from expound.settings import PpoSettings, SamplingSettings, Settings
-from expound.store.book import open_book
+from expound.store.book import LogBook, open_book
 from expound.tasks.kinds import Task
 from expound.tasks.kinds import load as load_task
 from expound.tasks.material import read_prompts
 
 if TYPE_CHECKING:
-    from expound.models.learner import BranchLearner
+    from expound.models.loading import Loaded
 
 VERSIONS_OF = ("expound", "torch", "transformers", "numpy", "scipy")
 
@@ -56,7 +56,7 @@ class Project:
         self.progress = progress
         self.settings = read_settings(folder)
         self.task: Task = load_task(self.settings.project.task, folder)
-        self.book: Book = open_book(folder)
+        self.book: LogBook = open_book(folder)
         self._wait = wait
 
     def close(self) -> None:
@@ -172,25 +172,41 @@ class Project:
     # --- models -----------------------------------------------------------------------------------------------------
 
     @cached_property
-    def learner(self) -> BranchLearner:
-        """Return the learner over the reference's trunk; loads the model."""
-        from expound.models.learner import open_learner
+    def loaded(self) -> Loaded:
+        """Return the model of the settings; loads it when it is first asked for."""
+        from expound.models.loading import load
 
-        set_threads()
-        self.progress.say(f"Loading {self.settings.project.model} ...")
-        return open_learner(self.settings.project.model, self.task.render, self.progress)
+        threads = set_threads()
+        self.progress.say(f"Loading {self.settings.project.model} ({threads} threads).")
+        return load(self.settings.project.model, base=self.folder, say=self.progress.say)
+
+    @cached_property
+    def learner(self) -> Learner:
+        """Return the learner over the reference's trunk."""
+        from expound.models.learner import BranchLearner
+
+        return BranchLearner(self.loaded, self.task.render, self.folder)
+
+    @cached_property
+    def _reference(self) -> Policy:
+        from expound.models.policy import ModelPolicy
+
+        return ModelPolicy(self.loaded, self.task.render, self.settings.sampling)
 
     def reference(self) -> Policy:
         """Return the policy at the start of round 1."""
-        policy = self.learner.reference()
-        self.book.add(PolicyRecord(policy.id, 0, ""))
-        return policy
+        self.book.add(PolicyRecord(self._reference.id, 0, ""))
+        return self._reference
 
     def policy(self, record: PolicyRecord) -> Policy:
         """Return a policy of the book."""
+        from expound.models.learner import tuned_branch
+        from expound.models.policy import ModelPolicy
+
         if record.round == 0:
             return self.reference()
-        return self.learner.policy(record.id, self.folder / record.folder)
+        branch = tuned_branch(self.folder / record.folder)
+        return ModelPolicy(self.loaded, self.task.render, self.settings.sampling, branch)
 
     def starting_policy(self, current: Round) -> Policy:
         """Return the policy with which a round begins: the last tuned one, or the reference."""
