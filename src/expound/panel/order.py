@@ -71,6 +71,7 @@ _BEFORE_BE = _MODALS | frozenset("to let make makes made don't do won't wouldn't
 _LONGEST_LIST = 8
 REACH = 7
 _TOKEN = re.compile(rf"({WORD.pattern})([^\w]*)")
+_OPENS = re.compile(r"[:\"“‘]")
 _PAUSE = re.compile(r"[,;:()–—]|\s-\s")
 
 
@@ -156,10 +157,17 @@ class Spelling:
         return word.lower() in FUNCTION_WORDS or word.lower() in self.small
 
 
+def _has_seam(sentence: str, spelling: Spelling) -> bool:
+    """Say whether a capital inside the sentence, not behind a colon or a quote, betrays a seam."""
+    matches = list(_TOKEN.finditer(sentence))
+    inside = [(here.group(1), before.group(2)) for before, here in zip(matches, matches[1:], strict=False)]
+    return any(spelling.is_odd(word) and not _OPENS.search(before) for word, before in inside)
+
+
 def is_ordered(sentence: str, spelling: Spelling) -> bool:
     """Say whether the words of a sentence may stand in this order, given the spelling of the material."""
     runs = _clauses(sentence)
-    if not runs or any(map(spelling.is_odd, words(sentence)[1:])) or any(run.count("because") > 1 for run in runs):
+    if not runs or _has_seam(sentence, spelling) or any(run.count("because") > 1 for run in runs):
         return False
     # Without its stop a sentence may break off anywhere: what is added behind must not mend it.
     if is_ended(sentence) and runs[-1][-1] in _NEVER_LAST:

@@ -46,9 +46,11 @@ STOCK = frozenset(
     " support supports supported imply implies implied mean means meant hope hopes helps help helped helpful"
     " understand understood understanding see seen according accordingly based given reader readers due cause causes"
     " caused result results resulted consequence consequently finally lastly first firstly second secondly overall"
-    " important importantly note yes reading read thanks noted doubt think believe know known simply indeed actually basically really follow"
+    " important importantly note effect effects yes reading read thanks noted doubt think believe know known simply indeed actually basically really follow"
     " follows following happen happens happened let thank thanks please sense point points main briefly short".split()
 )
+
+GLUE = STOCK | frozenset("because so therefore thus hence why this since as".split())
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,16 @@ def _material(question: str, source: str) -> _Material:
 
 @dataclass(frozen=True)
 class _Sentence:
-    """A sentence of a response: its words, their stems known from the material, and how far it counts, 0 to 1."""
+    """A sentence of a response: its words, their stems known from the material, and how far it counts, 0 to 1.
+
+    `is_sound` says that its words may stand in their order, whatever they are about.
+    """
 
     held: tuple[str, ...]
     length: int
     grounded: frozenset[str]
     foreign: int
+    is_sound: bool
     order: float
 
 
@@ -217,35 +223,35 @@ def _read(sentence: str, material: _Material, *, opens: bool) -> _Sentence:
     foreign = sum(stem(word) not in known for word in carrying)
     core = _core(tokens, known)
     small = sum(map(is_function_word, core)) / len(core) if core else 0.0
+    is_sound = (opens or not sentence[0].islower()) and is_ordered(sentence, material.spelling)
     counts = (
-        len(grounded - material.asked_stems) >= 1
+        is_sound
+        and len(grounded - material.asked_stems) >= 1
         and len(grounded) >= 2
         and len(carrying) - foreign >= 0.6 * len(carrying)
         and 0.12 <= small <= 0.75
         and len(core) <= 45
-        and (opens or not sentence[0].islower())
         and not sentence.rstrip("\"'”’)").endswith("?")
-        and is_ordered(sentence, material.spelling)
     )
     known_pairs = [word for word in _stemmed(core) if is_function_word(word) or word in known]
     order = ramp(material.neighbours.familiarity(known_pairs), 0.1, 0.5) if counts else 0.0
-    return _Sentence(pieces(" ".join(_trimmed(tokens))), len(tokens), grounded, foreign, order)
+    return _Sentence(pieces(" ".join(_trimmed(tokens))), len(tokens), grounded, foreign, is_sound, order)
+
+
+def _is_glued(sentence: str) -> bool:
+    """Say whether a sentence ends in small words among which is talk about the text or about causes."""
+    tokens = lower_words(sentence)
+    last = max((place for place, word in enumerate(tokens) if _carries(word)), default=-1)
+    return bool(GLUE & set(tokens[last + 1 :]))
 
 
 def _whole(text: str, *, finished: bool) -> str:
-    """Drop the tail that the token limit left, and before it sentences that end in small words or stock talk.
-
-    The last stop of a cut response may itself be glued on, so its sentence must end in a word that carries matter.
-    """
+    """Drop the tail that the token limit left, and last sentences whose stop may have been glued to such a tail."""
     if finished:
         return text
     kept = finished_part(text)
-    while kept:
-        tokens = lower_words(kept)
-        if tokens and _carries(tokens[-1]):
-            return kept
-        last = sentences(kept)[-1]
-        kept = finished_part(kept[: kept.rindex(last)]) if last in kept else ""
+    while kept and _is_glued(sentences(kept)[-1]):
+        kept = finished_part(kept[: kept.rindex(sentences(kept)[-1])])
     return kept
 
 
@@ -300,9 +306,10 @@ def gold_utility(text: str, *, question: str, source: str, facts: Facts, finishe
     best = max((one.order for one in counting), default=0.0)
     told = _facts_told(counting, facts, material)
     grounding = (1 - ramp(sum(one.foreign for one in read), 1, 8)) * (0.3 + 0.7 * min(1.0, told / FACT_WEIGHTS["reason"]))
-    worth = 0.65 * told + 0.10 * _effect_named(counting, facts, material) + 0.25 * best * grounding
+    worth = 0.65 * told + 0.10 * _effect_named(counting, facts, material) + 0.25 * best**2 * grounding
     size = ramp(len(frozenset().union(*(one.grounded for one in counting))), 0, 4)
     idle = 1 - 0.6 * ramp(sum(one.length * (1 - one.order) for one in read), 0, 25)
+    unsound = 0.4 ** sum(not one.is_sound for one in read)
     wrong = 0.4 ** sum(any(is_found(fact, one.held) for one in read) for fact in facts.wrong)
-    total = worth * size * idle * wrong * _side_cost(read, facts, material) * _faults(kept, source, material)
+    total = worth * size * idle * unsound * wrong * _side_cost(read, facts, material) * _faults(kept, source, material)
     return total * (1.0 if finished else CUT)
