@@ -1,0 +1,297 @@
+"""People as the panel: which ballot each of them gets next, and the waiting until everything is answered.
+
+The site's process has the queue, with its leases in memory; the process that runs the round waits for the book.
+Nothing here depends on policies: a ballot's order was drawn when it was made, and all ballots are treated alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from expound.errors import WaitingForPeople
+from expound.ports import Admission, Book, Opened, Progress
+from expound.records import Answer, Ballot, Prompt, RaterProgress, Response, Round, Skip, Split
+
+LEASE_SECONDS = 15 * 60.0
+MAX_LEASES = 2
+POLL_SECONDS = 1.0
+ANSWERS_SEARCHED = 100_000
+
+Question = tuple[str, ...]
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A ballot in somebody's hands. One that has ended stays theirs until somebody else takes the ballot."""
+
+    rater: str
+    ballot: str
+    ends: float
+    shown_at: str
+
+
+@dataclass
+class Work:
+    """What the book says about ballots: those of undecided rounds, and what each rater has dealt with in any round."""
+
+    ballots: dict[str, Ballot] = field(default_factory=dict)
+    answered: dict[str, set[str]] = field(default_factory=dict)
+    skipped: dict[str, set[str]] = field(default_factory=dict)
+    done: dict[str, set[Question]] = field(default_factory=dict)
+    begun: set[Question] = field(default_factory=set)
+
+    @staticmethod
+    def read(book: Book) -> Work:
+        """Read it from the book."""
+        ballots, decided = book.ballots(), {decision.round for decision in book.decisions()}
+        work = Work({ballot.id: ballot for ballot in ballots if ballot.round not in decided})
+        answered, skipped = book.answered(), book.skipped()
+        for ballot in ballots:
+            for rater in answered.get(ballot.id, ()):
+                work.note(rater, ballot, skipped=False)
+            for rater in skipped.get(ballot.id, ()):
+                work.note(rater, ballot, skipped=True)
+        return work
+
+    def note(self, rater: str, ballot: Ballot, *, skipped: bool) -> None:
+        """Note that the rater answered or skipped a ballot; the newest counts."""
+        to, other = (self.skipped, self.answered) if skipped else (self.answered, self.skipped)
+        to.setdefault(ballot.id, set()).add(rater)
+        other.get(ballot.id, set()).discard(rater)
+        self.done.setdefault(rater, set()).add(ballot.question)
+        if not skipped:
+            self.begun.add(ballot.question)
+
+    def missing(self) -> list[Ballot]:
+        """Return the ballots without an answer."""
+        return [ballot for ballot in self.ballots.values() if not self.answered.get(ballot.id)]
+
+    def touched(self, rater: str, ballot: str) -> bool:
+        """Return whether the rater answered or skipped the ballot."""
+        return rater in self.answered.get(ballot, ()) or rater in self.skipped.get(ballot, ())
+
+    def judged(self) -> Counter[str]:
+        """Return how many ballots of the undecided rounds each rater answered."""
+        return Counter(rater for ballot in self.ballots for rater in self.answered.get(ballot, ()))
+
+
+class PeopleQueue:
+    """Hands out ballots (fulfils ports.Queue); one for a project and process, used by many threads."""
+
+    def __init__(
+        self,
+        book: Book,
+        admission: Admission,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], str] = utc_now,
+    ) -> None:
+        self._book, self._admission = book, admission
+        self._clock, self._now = clock, now
+        self._lock = threading.RLock()
+        self._leases: dict[str, Lease] = {}
+        self._lost: dict[str, set[Question]] = {}
+        self._work, self._head, self._looked = Work(), -1, float("-inf")
+        self._prompts: Mapping[str, Prompt] = {}
+        self._responses: Mapping[str, Response] = {}
+
+    def next(self, rater: str, after: str | None = None) -> Ballot | None:
+        """Return the rater's open ballot other than `after`, or a new one, or None when nothing is left for them."""
+        with self._lock:
+            self._look()
+            held = [lease for lease in self._leases.values() if lease.rater == rater]
+            for lease in held:
+                if lease.ballot != after:
+                    self._leases[lease.ballot] = replace(lease, ends=self._clock() + LEASE_SECONDS)
+                    return self._work.ballots[lease.ballot]
+            return None if len(held) >= MAX_LEASES else self._hand_out(rater)
+
+    def open(self, rater: str, ballot: str, key: str = "") -> Opened | None:
+        """Return a ballot that is leased to the rater or was answered by them; None: not theirs.
+
+        A key that was made for them proves that they were shown it, however long ago, and names the revision.
+        """
+        with self._lock:
+            self._look()
+            found, lease = self._work.ballots.get(ballot), self._leases.get(ballot)
+            theirs = lease is not None and lease.rater == rater
+            if found is None or not (key or theirs or self._work.touched(rater, ballot)):
+                return None
+            previous = self._previous(rater, ballot)
+            newest = 0 if previous is None else previous.revision + 1
+            revision = self._revision_of(rater, ballot, key, newest) if key else newest
+            if revision is None:
+                return None
+            prompt, responses = self._content(found)
+            others = self._work.answered.get(ballot, set()) - {rater}
+            return Opened(
+                ballot=found,
+                prompt=prompt,
+                responses=responses,
+                revision=revision,
+                key=self._admission.answer_key(rater, ballot, revision),
+                previous=previous,
+                shown_at=lease.shown_at if lease is not None and theirs else None,
+                surplus=bool(others) and rater not in self._work.answered.get(ballot, ()),
+            )
+
+    def accepted(self, answer: Answer) -> None:
+        """Take note of a stored answer: it frees the lease, and a skipped ballot goes to somebody else."""
+        with self._lock:
+            lease = self._leases.get(answer.ballot)
+            if lease is not None and lease.rater == answer.rater:
+                del self._leases[answer.ballot]
+            ballot = self._work.ballots.get(answer.ballot)
+            if ballot is not None:
+                skipped = any(isinstance(judgment, Skip) for judgment in answer.judgments)
+                self._work.note(answer.rater, ballot, skipped=skipped)
+
+    def progress(self, rater: str) -> RaterProgress:
+        """Return how far the rater is; what is missing is shared among those who are at work."""
+        with self._lock:
+            self._look()
+            missing, judged = self._work.missing(), self._work.judged()
+            done = self._work.done.get(rater, set()) | self._lost.get(rater, set())
+            possible = len({ballot.question for ballot in missing} - done)
+            active = {rater, *judged, *(lease.rater for lease in self._leases.values() if self._is_open(lease))}
+            share = -(-len(missing) // len(active))
+            return RaterProgress(judged=judged[rater], left=min(possible, share), needed=len(missing))
+
+    # --- below here the lock is held ------------------------------------------------------------------------------
+
+    def _look(self, *, at_once: bool = False) -> bool:
+        """Read the book again if it has grown, at most once a second; return whether it was read."""
+        if not at_once and self._clock() - self._looked < POLL_SECONDS:
+            return False
+        self._looked, head = self._clock(), self._book.head()
+        if head == self._head:
+            return False
+        self._head, self._work = head, Work.read(self._book)
+        self._leases = {ballot: lease for ballot, lease in self._leases.items() if self._stays(lease)}
+        return True
+
+    def _stays(self, lease: Lease) -> bool:
+        return lease.ballot in self._work.ballots and not self._work.touched(lease.rater, lease.ballot)
+
+    def _is_open(self, lease: Lease) -> bool:
+        return lease.ends > self._clock()
+
+    def _hand_out(self, rater: str) -> Ballot | None:
+        chosen = self._choose(rater)
+        if chosen is None and self._look(at_once=True):
+            chosen = self._choose(rater)
+        if chosen is not None:
+            lost = self._leases.pop(chosen.id, None)
+            if lost is not None:  # They may still answer it from the page they have, so they get no copy of it.
+                self._lost.setdefault(lost.rater, set()).add(chosen.question)
+            self._leases[chosen.id] = Lease(rater, chosen.id, self._clock() + LEASE_SECONDS, self._now())
+        return chosen
+
+    def _choose(self, rater: str) -> Ballot | None:
+        """Return what is begun before what is fresh; equals in an order of the rater's own, so that raters spread."""
+        leases = [lease for lease in self._leases.values() if self._is_open(lease) or lease.rater == rater]
+        taken = {lease.ballot for lease in leases}
+        mine = {self._work.ballots[lease.ballot].question for lease in leases if lease.rater == rater}
+        theirs = {self._work.ballots[lease.ballot].question for lease in leases if lease.rater != rater}
+        barred = self._work.done.get(rater, set()) | self._lost.get(rater, set()) | mine
+        begun = self._work.begun | theirs
+        free = [
+            ballot for ballot in self._work.missing() if ballot.id not in taken and ballot.question not in barred
+        ]
+        return min(free, key=lambda ballot: (ballot.question not in begun, _place(rater, ballot.id)), default=None)
+
+    def _previous(self, rater: str, ballot: str) -> Answer | None:
+        if not self._work.touched(rater, ballot):
+            return None
+        answers = self._book.answers(rater, ANSWERS_SEARCHED)
+        return max((one for one in answers if one.ballot == ballot), key=lambda one: one.revision, default=None)
+
+    def _revision_of(self, rater: str, ballot: str, key: str, newest: int) -> int | None:
+        for revision in range(newest, -1, -1):
+            if hmac.compare_digest(self._admission.answer_key(rater, ballot, revision).encode(), key.encode()):
+                return revision
+        return None
+
+    def _content(self, ballot: Ballot) -> tuple[Prompt, tuple[Response, ...]]:
+        if ballot.prompt not in self._prompts or any(one not in self._responses for one in ballot.responses):
+            self._prompts = {prompt.id: prompt for prompt in self._book.prompts()}
+            self._responses = {response.id: response for response in self._book.responses()}
+        return self._prompts[ballot.prompt], tuple(self._responses[one] for one in ballot.responses)
+
+
+def _place(rater: str, ballot: str) -> bytes:
+    return hashlib.blake2b(ballot.encode(), key=rater.encode()[:64], digest_size=16).digest()
+
+
+class People:
+    """Waits until people have answered (fulfils ports.Panel); the site that asks them is another process."""
+
+    def __init__(self, book: Book, *, wait: bool, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._book = book
+        self._wait = wait
+        self._sleep = sleep
+
+    def collect(self, round_: Round, split: Split, progress: Progress) -> None:
+        """Return when every ballot of the round and split has an answer that is no skip.
+
+        Errors: WaitingForPeople when it is not to wait and judgments are missing.
+        """
+        ballots = self._book.ballots(split, round_=round_.number)
+        missing = self._missing(ballots)
+        if missing and not self._wait:
+            raise self._waiting(round_, ballots, missing)
+        if missing:
+            self._wait_for(ballots, len(missing), f"collect {split}", progress)
+
+    def _missing(self, ballots: Sequence[Ballot]) -> list[Ballot]:
+        answered = self._book.answered()
+        return [ballot for ballot in ballots if not answered.get(ballot.id)]
+
+    def _wait_for(self, ballots: Sequence[Ballot], left: int, what: str, progress: Progress) -> None:
+        head, told = -1, False
+        with progress.bar(what, len(ballots), len(ballots) - left) as advance:
+            while left:
+                if head != (head := self._book.head()):
+                    missing = self._missing(ballots)
+                    advance(max(left - len(missing), 0))
+                    left = min(left, len(missing)) if missing else 0
+                    if missing and not told and self._stuck(missing) == len(missing):
+                        progress.say(f"{_need_others(len(missing))} Invite somebody with 'expound invite'.")
+                        told = True
+                if left:
+                    self._sleep(POLL_SECONDS)
+
+    def _stuck(self, missing: Sequence[Ballot]) -> int:
+        """Return how many ballots none of the raters so far may answer, since they have dealt with their question."""
+        work = Work.read(self._book)
+        raters = [rater.id for rater in self._book.raters() if rater.active and rater.source == "people"]
+        free = [[rater for rater in raters if ballot.question not in work.done.get(rater, ())] for ballot in missing]
+        return sum(not who for who in free) if raters else 0
+
+    def _waiting(self, round_: Round, ballots: Sequence[Ballot], missing: Sequence[Ballot]) -> WaitingForPeople:
+        names = {rater.id: rater.name for rater in self._book.raters()}
+        answered = self._book.answered()
+        counts = Counter(rater for ballot in ballots for rater in answered.get(ballot.id, ()))
+        who = ", ".join(f"{names.get(rater, rater)} {count}" for rater, count in counts.most_common())
+        stuck = self._stuck(missing)
+        what = f"{len(missing)} of {len(ballots)} judgments of round {round_.number} are missing (answered: {who or 'none'})."
+        if stuck:
+            what = f"{what} {_need_others(stuck)}"
+        more = "invite more raters with 'expound invite', and " if stuck or not names else ""
+        return WaitingForPeople(what, f"Let them judge with 'expound serve', {more}then run the same command again.")
+
+
+def _need_others(count: int) -> str:
+    return f"{count} can only be given by people who have not judged the same question yet."
