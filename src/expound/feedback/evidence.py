@@ -113,6 +113,10 @@ class Evidence:
         """Return the sums of values [judgments] over the judgments of each facet."""
         return totals(self.facet, values, len(self.facets))
 
+    def per_group(self, values: Floats) -> Floats:
+        """Return the sums of values [facets] over the facets of each group."""
+        return totals(self.group_of_facet, values, len(self.groups))
+
 
 def totals(places: Ints, values: Floats, count: int) -> Floats:
     """Return [count] the sums of the values that belong to each place."""
