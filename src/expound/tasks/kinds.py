@@ -1,0 +1,166 @@
+"""Kinds of explanation: what the model is told, how a prompt is put to it, and what a good answer is.
+
+A kind is a TOML file: one that comes with the package, or `task.toml` in the project folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from expound.errors import TaskError
+from expound.records import Conversation, Prompt
+from expound.rubric import Criterion, Point, Rubric
+
+PLACE = re.compile(r"\{(\w+)\}")
+PLACES = ("text", "source")
+OWN_FILE = "task.toml"
+Words = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of explanation. `template` has {text} for the question and may have {source} for the passage."""
+
+    name: str
+    system: str
+    template: str
+    rubric: Rubric
+
+    def render(self, prompt: Prompt) -> Conversation:
+        """Return the prompt as the model will see it; without a source, its paragraphs of the template are left out."""
+        values = {"text": prompt.text, "source": prompt.source}
+        paragraphs = self.template.split("\n\n")
+        kept = paragraphs if prompt.source else [one for one in paragraphs if "{source}" not in one]
+        return Conversation(self.system, PLACE.sub(lambda found: values[found[1]], "\n\n".join(kept)))
+
+
+def load(name: str, folder: Path) -> Task:
+    """Return the task of that name: one of the package's, or the one in the folder's task.toml.
+
+    Errors: TaskError for an unknown name (with the nearest one) and for a file that is no task.
+    """
+    if name in built_in():
+        text = resources.files("expound.tasks").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+        return parse(text, f"{name}.toml")
+    own = folder / OWN_FILE
+    if not own.is_file():
+        raise _unknown(name, built_in())
+    task = parse(_read(own), OWN_FILE)
+    if task.name != name:
+        raise _unknown(name, (*built_in(), task.name))
+    return task
+
+
+def built_in() -> tuple[str, ...]:
+    """Return the names of the tasks that come with the package."""
+    files = resources.files("expound.tasks").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def parse(text: str, where: str) -> Task:
+    """Return the task that the text of a TOML file describes; `where` names the file in errors.
+
+    Errors: TaskError for broken TOML, missing or unknown keys (with the nearest name), and a template without {text}.
+    """
+    try:
+        form = _TaskForm.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise TaskError(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
+    except ValidationError as error:
+        raise _explain(error, where) from error
+    _check_template(form.template, where)
+    criteria = tuple(
+        Criterion(one.name, one.question, tuple(Point(point.value, point.label, point.meaning) for point in one.points))
+        for one in form.criteria
+    )
+    rubric = Rubric(
+        form.name, form.comparison, criteria, form.guidelines, form.length.shortest_words, form.length.longest_words
+    )
+    return Task(form.name, form.system, form.template, rubric)
+
+
+# --- the file's form ----------------------------------------------------------------------------------------------
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _PointForm(_Form):
+    value: int
+    label: Words
+    meaning: Words
+
+
+class _CriterionForm(_Form):
+    name: str
+    question: Words = Field(min_length=1)
+    points: list[_PointForm]
+
+
+class _LengthForm(_Form):
+    shortest_words: int = Field(ge=0)
+    longest_words: int = Field(ge=1)
+
+
+class _TaskForm(_Form):
+    name: str = Field(min_length=1)
+    system: str
+    template: str
+    comparison: Words = Field(min_length=1)
+    guidelines: Words = Field(min_length=1)
+    length: _LengthForm
+    criteria: list[_CriterionForm] = Field(min_length=1)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
+
+
+def _check_template(template: str, where: str) -> None:
+    places = PLACE.findall(template)
+    unknown = next((place for place in places if place not in PLACES), None)
+    if unknown is not None:
+        raise TaskError(f"{where}: the template has {{{unknown}}}.", _nearest(unknown, PLACES))
+    if not any("text" in PLACE.findall(part) and "{source}" not in part for part in template.split("\n\n")):
+        raise TaskError(
+            f"{where}: the template has no paragraph with {{text}} and without {{source}}.",
+            "Put the question into a paragraph of its own; that of the source is left out where there is none.",
+        )
+
+
+def _explain(error: ValidationError, where: str) -> TaskError:
+    first = error.errors()[0]
+    path = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "missing":
+        return TaskError(f"{where}: '{path}' is missing.", "Add it.")
+    if first["type"] == "extra_forbidden":
+        return TaskError(f"{where}: there is no key '{path}'.", _nearest(str(first["loc"][-1]), _known(first["loc"])))
+    return TaskError(f"{where}: '{path}': {first['msg']} (given: {str(first['input'])[:80]!r}).", "Change it.")
+
+
+def _known(path: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Return the keys that may stand where an unknown one does."""
+    forms: Mapping[str, type[_Form]] = {"criteria": _CriterionForm, "points": _PointForm, "length": _LengthForm}
+    tables = [step for step in path[:-1] if isinstance(step, str)]
+    return tuple((forms[tables[-1]] if tables else _TaskForm).model_fields)
+
+
+def _unknown(name: str, known: Sequence[str]) -> TaskError:
+    return TaskError(f"there is no task '{name}'.", f"{_nearest(name, known)} Your own task goes into {OWN_FILE}.")
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(known)}."

@@ -1,0 +1,224 @@
+"""Prompt files become prompts: JSON Lines with the columns below, or text files with one prompt each.
+
+Nothing is guessed and nothing is dropped: a line that is not understood is an error that names file and line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from expound.errors import PromptError
+from expound.files import json_lines
+from expound.records import Json, Prompt, Split, Text, content_id
+
+COLUMNS = ("text", "source", "id", "reference", "gold", "group", "split", "meta")
+SPLITS: tuple[Split, ...] = get_args(Split)
+SUFFIXES = (".jsonl", ".txt")
+FEW = 300
+MANY = 900
+MANY_CONFIRM = 150
+# Where each split ends on the line from 0 to 1 on which a group's hash falls.
+FEW_ENDS: Mapping[Split, float] = {"train": 0.60, "held_out": 1.0}
+ENDS: Mapping[Split, float] = {"train": 0.60, "choose": 0.75, "held_out": 0.95, "confirm": 1.0}
+
+Place = tuple[str, Prompt]
+
+
+def read_prompts(folder: Path, pattern: str, settled: Sequence[Prompt] = ()) -> tuple[Prompt, ...]:
+    """Return the prompts of the files that match the pattern below the folder, each in its split.
+
+    Files are read in the order of their names. `settled` are prompts that have their split already: see
+    `assign_splits`. Errors: PromptError with file and line.
+    """
+    found = [place for path in _files(folder, pattern) for place in _read(path)]
+    _check_unique(found)
+    return assign_splits([prompt for _, prompt in found], settled)
+
+
+def prompt_of(text: str, source: str = "", *, name: str = "") -> Prompt:
+    """Return a prompt whose id is the hash of question and source, and of nothing else."""
+    question, passage = text.strip(), source.strip()
+    parts = (Text("question", question), Text("source", passage)) if passage else (Text("question", question),)
+    return Prompt(content_id("prompt", question, passage), parts, name=name)
+
+
+def parse_prompt(columns: Mapping[str, Json], where: str, name: str) -> Prompt:
+    """Return the prompt of one line; `where` names the line in errors, `name` is used when it gives no id.
+
+    Errors: PromptError for an unknown column (with the nearest name), a missing text, a value of a wrong type.
+    """
+    for column in columns:
+        if column not in COLUMNS:
+            raise PromptError(f"{where}: there is no column '{column}'.", _nearest(column, COLUMNS))
+    words = {column: _text(columns, column, where) for column in COLUMNS if column != "meta"}
+    if not words["text"]:
+        raise PromptError(f"{where}: 'text' is missing or empty.", "Say in 'text' what is asked.")
+    meta = columns.get("meta")
+    if meta is not None and not isinstance(meta, Mapping):
+        raise PromptError(f"{where}: 'meta' is {meta!r}.", "Give an object, or leave it out.")
+    return replace(
+        prompt_of(words["text"], words["source"] or "", name=words["id"] or name),
+        reference=words["reference"],
+        gold=words["gold"],
+        group=words["group"],
+        split=_split(words["split"], where),
+        meta=meta or {},
+    )
+
+
+def assign_splits(prompts: Sequence[Prompt], settled: Sequence[Prompt] = ()) -> tuple[Prompt, ...]:
+    """Return the prompts, each with its split: the given one, else what a stable hash of its group says.
+
+    From 300 prompts on train 60 %, choose 15 %, held_out 20 %, confirm 5 % (at least 150 from 900 on, at the cost of
+    train); below, train 60 % and held_out 40 %, neither of them empty. A group (a prompt without one is its own) is
+    never divided. Prompts that are `settled`, and those of their groups, stay where they are.
+    Errors: PromptError when a group is given two splits.
+    """
+    known = _given_splits(prompts, settled)
+    names = dict.fromkeys(_group(prompt) for prompt in prompts)
+    ends = FEW_ENDS if len(prompts) < FEW else ENDS
+    splits = {name: known.get(name) or _fallen(_hash(name), ends) for name in names}
+    free = sorted((name for name in names if name not in known), key=_hash)
+    if len(prompts) < FEW:
+        _leave_neither_empty(splits, free)
+    elif len(prompts) >= MANY:
+        _raise_confirm(splits, free, [_group(prompt) for prompt in prompts])
+    return tuple(replace(prompt, split=splits[_group(prompt)]) for prompt in prompts)
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def _files(folder: Path, pattern: str) -> Sequence[Path]:
+    matches = (folder / name for name in sorted(glob.glob(pattern, root_dir=folder, recursive=True)))
+    paths = [path for path in matches if path.is_file()]
+    if not paths:
+        raise PromptError(
+            f"no prompt file matches '{pattern}' in {folder}.",
+            "Put a .jsonl or .txt file there, or change [project] prompts.",
+        )
+    strange = next((path for path in paths if path.suffix.lower() not in SUFFIXES), None)
+    if strange is not None:
+        raise PromptError(
+            f"{strange} is no prompt file.", f"Prompt files end in {' or '.join(SUFFIXES)}; rename it or move it away."
+        )
+    return paths
+
+
+def _read(path: Path) -> Sequence[Place]:
+    found = list(_read_lines(path) if path.suffix.lower() == ".jsonl" else _read_text(path))
+    if not found:
+        raise PromptError(f"{path} is empty.", "Put a prompt into it, or remove it.")
+    return found
+
+
+def _read_lines(path: Path) -> Iterator[Place]:
+    for number, columns in json_lines(path, PromptError):
+        where = f"{path}: line {number}"
+        yield where, parse_prompt(columns, where, f"{path.stem}-{number}")
+
+
+def _read_text(path: Path) -> Iterator[Place]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{path} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
+    if text.strip():
+        yield str(path), parse_prompt({"text": text}, str(path), path.stem)
+
+
+def _check_unique(found: Sequence[Place]) -> None:
+    ids: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for where, prompt in found:
+        if prompt.id in ids:
+            raise PromptError(f"{where} asks the same as {ids[prompt.id]}.", "Remove one of the two.")
+        if prompt.name in names:
+            raise PromptError(
+                f"{where} has the id '{prompt.name}' like {names[prompt.name]}.", "Give one of the two another id."
+            )
+        ids[prompt.id] = names[prompt.name] = where
+
+
+# --- one line -----------------------------------------------------------------------------------------------------
+
+
+def _text(columns: Mapping[str, Json], column: str, where: str) -> str | None:
+    value = columns.get(column)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise PromptError(f"{where}: '{column}' is {value!r}.", "Give a text in quotes.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise PromptError(f"{where}: '{column}' holds half of a character.", "Mend the text.")
+    return value.strip() or None
+
+
+def _split(given: str | None, where: str) -> Split | None:
+    if given is None:
+        return None
+    for split in SPLITS:
+        if split == given:
+            return split
+    raise PromptError(f"{where}: there is no split '{given}'.", _nearest(given, SPLITS))
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(known)}."
+
+
+# --- splits -------------------------------------------------------------------------------------------------------
+
+
+def _group(prompt: Prompt) -> str:
+    return prompt.id if prompt.group is None else f"group {prompt.group}"
+
+
+def _hash(name: str) -> float:
+    """Return where a group falls on the line from 0 to 1."""
+    return int.from_bytes(hashlib.sha256(f"split\n{name}".encode()).digest()[:6], "big") / 2**48
+
+
+def _given_splits(prompts: Sequence[Prompt], settled: Sequence[Prompt]) -> dict[str, Split]:
+    known = {_group(prompt): prompt.split for prompt in settled if prompt.split is not None}
+    given: dict[str, Split] = {}
+    for prompt in prompts:
+        if prompt.split is not None and given.setdefault(_group(prompt), prompt.split) != prompt.split:
+            raise PromptError(
+                f"the group '{prompt.group}' is given the splits '{given[_group(prompt)]}' and '{prompt.split}'.",
+                "A group belongs to one split: what is learnt from one member tells too much about another.",
+            )
+    return given | known
+
+
+def _fallen(place: float, ends: Mapping[Split, float]) -> Split:
+    return next(split for split, end in ends.items() if place < end)
+
+
+def _leave_neither_empty(splits: dict[str, Split], free: Sequence[str]) -> None:
+    """Give a split that has nothing the group that fell nearest to it, where the other can spare one."""
+    cases: tuple[tuple[Split, Split, int], ...] = (("held_out", "train", -1), ("train", "held_out", 0))
+    for empty, full, nearest in cases:
+        found = list(splits.values())
+        if free and empty not in found and found.count(full) > 1:
+            splits[free[nearest]] = empty
+
+
+def _raise_confirm(splits: dict[str, Split], free: Sequence[str], of_prompts: Sequence[str]) -> None:
+    """Move groups from the far end of train to confirm until that holds 150 prompts."""
+    sizes: dict[str, int] = {}
+    for name in of_prompts:
+        sizes[name] = sizes.get(name, 0) + 1
+    missing = MANY_CONFIRM - sum(size for name, size in sizes.items() if splits[name] == "confirm")
+    for name in reversed([name for name in free if splits[name] == "train"]):
+        if missing <= 0:
+            return
+        splits[name] = "confirm"
+        missing -= sizes[name]

@@ -1,0 +1,213 @@
+"""Every line of a prompt file becomes a prompt or an error that names the line; no prompt and no group is divided."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from expound.errors import PromptError
+from expound.records import Prompt
+from expound.tasks.material import assign_splits, prompt_of, read_prompts
+
+
+def write(folder: Path, name: str, *lines: object) -> Path:
+    path = folder / "prompts" / name
+    path.parent.mkdir(exist_ok=True)
+    texts = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines]
+    path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    return path
+
+
+def read(folder: Path) -> tuple[Prompt, ...]:
+    return read_prompts(folder, "prompts/*")
+
+
+def test_a_line_with_every_column(tmp_path: Path) -> None:
+    line = {
+        "text": " Why? ",
+        "source": "Because.",
+        "id": "first",
+        "reference": "an older answer",
+        "gold": "the wind",
+        "group": "g",
+        "split": "held_out",
+        "meta": {"facts": {"reason": ["wind"]}, "n": 1.5},
+    }
+    write(tmp_path, "a.jsonl", line)
+    (prompt,) = read(tmp_path)
+    assert (prompt.text, prompt.source, prompt.name) == ("Why?", "Because.", "first")
+    assert (prompt.reference, prompt.gold, prompt.group, prompt.split) == (
+        "an older answer",
+        "the wind",
+        "g",
+        "held_out",
+    )
+    assert prompt.meta == line["meta"]
+
+
+def test_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    write(tmp_path, "b.jsonl", {"text": "two"}, "", {"text": "three", "id": "named"})
+    write(tmp_path, "a.txt", "one", "and a half", "")
+    write(tmp_path, ".hidden.md", "no prompt")
+    (tmp_path / "prompts" / "folder").mkdir()
+    prompts = read(tmp_path)
+    assert [(prompt.text, prompt.name) for prompt in prompts] == [
+        ("one\nand a half", "a"),
+        ("two", "b-1"),
+        ("three", "named"),
+    ]
+    assert {prompt.split for prompt in prompts} == {"train", "held_out"}
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt", "\ufeffWhy?")
+    write(tmp_path, "b.jsonl", '\ufeff{"text": "What?"}')
+    assert [prompt.text for prompt in read(tmp_path)] == ["Why?", "What?"]
+
+
+def test_an_absolute_pattern_and_folders_below(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt", "Why?")
+    (found,) = read_prompts(tmp_path / "elsewhere", str(tmp_path / "**" / "*.txt"))
+    assert found.text == "Why?"
+
+
+def test_the_id_is_of_question_and_source_alone() -> None:
+    plain = prompt_of("Why?", "Because.")
+    assert len(plain.id) == 20
+    assert prompt_of(" Why?\n", "Because.", name="x").id == plain.id
+    others = [prompt_of("Why?"), prompt_of("Why", "Because."), prompt_of("Because.", "Why?"), prompt_of("Why?Because.")]
+    assert len({plain.id, *(other.id for other in others)}) == 5
+
+
+def test_meta_split_group_and_gold_do_not_enter_the_id(tmp_path: Path) -> None:
+    write(tmp_path, "a.jsonl", {"text": "Why?"})
+    (bare,) = read(tmp_path)
+    full = {"text": "Why?", "id": "x", "meta": {"a": 1}, "group": "g", "gold": "b", "split": "train", "reference": "r"}
+    write(tmp_path, "a.jsonl", full)
+    (dressed,) = read(tmp_path)
+    assert dressed.id == bare.id
+    assert dressed != bare
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (['{"text": "a"}', '{"text": '], "line 2: not JSON"),
+        (["[1]"], "line 1: not a JSON object"),
+        ([{"text": "a"}, {"txt": "b"}], "line 2: there is no column 'txt'. Did you mean 'text'?"),
+        ([{"text": "a", "zzzzzz": 1}], "There are text, source"),
+        ([{"source": "a"}], "line 1: 'text' is missing or empty"),
+        ([{"text": "  "}], "'text' is missing or empty"),
+        ([{"text": 3}], "'text' is 3"),
+        ([{"text": "a", "source": ["b"]}], "'source' is ['b']"),
+        ([{"text": "a", "meta": [1]}], "'meta' is [1]"),
+        ([{"text": "a", "split": "heldout"}], "no split 'heldout'. Did you mean 'held_out'?"),
+        ([{"text": "a", "split": "xyz"}], "There are train, choose, held_out, confirm"),
+        ([{"text": "a"}, {"text": "b"}, {"text": " a", "id": "x"}], "line 3 asks the same as"),
+        ([{"text": "a", "id": "x"}, {"text": "b", "id": "x"}], "line 2 has the id 'x' like"),
+        (['{"text": "\\ud800"}'], "'text' holds half of a character"),
+        (['{"text": "a", "text": "b"}'], "the key 'text' is given twice"),
+        (["", ""], "is empty"),
+        ([{"text": "a", "group": "g", "split": "train"}, {"text": "b", "group": "g", "split": "confirm"}], "group 'g'"),
+    ],
+)
+def test_what_is_not_understood_is_an_error_with_its_line(tmp_path: Path, lines: list[object], sentence: str) -> None:
+    path = write(tmp_path, "a.jsonl", *lines)
+    with pytest.raises(PromptError) as caught:
+        read(tmp_path)
+    assert sentence in str(caught.value)
+    assert str(path) in str(caught.value) or "group 'g'" in str(caught.value)
+    assert caught.value.remedy.endswith((".", "?"))
+
+
+def test_the_same_prompt_in_two_files_names_both(tmp_path: Path) -> None:
+    first, second = write(tmp_path, "a.txt", "Why?"), write(tmp_path, "b.jsonl", {"text": "Why?"})
+    with pytest.raises(PromptError, match=f"{second}: line 1 asks the same as {first}"):
+        read(tmp_path)
+
+
+def test_files_that_are_no_prompts(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="no prompt file matches 'prompts/\\*'"):
+        read(tmp_path)
+    write(tmp_path, "a.txt", " ")
+    with pytest.raises(PromptError, match=r"a\.txt is empty"):
+        read(tmp_path)
+    (tmp_path / "prompts" / "a.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(PromptError, match=r"a\.txt is not UTF-8 at byte 3"):
+        read(tmp_path)
+    write(tmp_path, "b.csv", "text")
+    with pytest.raises(PromptError, match=r"b\.csv is no prompt file"):
+        read(tmp_path)
+
+
+# --- splits -------------------------------------------------------------------------------------------------------
+
+
+def many(number: int, first: int = 0) -> list[Prompt]:
+    return [prompt_of(f"Why {place}?") for place in range(first, first + number)]
+
+
+def shares(prompts: tuple[Prompt, ...]) -> dict[str | None, float]:
+    return {split: count / len(prompts) for split, count in Counter(prompt.split for prompt in prompts).items()}
+
+
+def test_shares_below_three_hundred_and_from_there_on() -> None:
+    few = shares(assign_splits(many(299)))
+    assert few == {"train": pytest.approx(0.6, abs=0.08), "held_out": pytest.approx(0.4, abs=0.08)}
+    more = shares(assign_splits(many(899)))
+    assert more == {
+        "train": pytest.approx(0.60, abs=0.05),
+        "choose": pytest.approx(0.15, abs=0.05),
+        "held_out": pytest.approx(0.20, abs=0.05),
+        "confirm": pytest.approx(0.05, abs=0.03),
+    }
+
+
+def test_from_nine_hundred_on_a_hundred_and_fifty_confirm_at_the_cost_of_train_alone() -> None:
+    before, after = assign_splits(many(899)), assign_splits(many(900))
+    assert Counter(prompt.split for prompt in after)["confirm"] == 150
+    moved = {(old.split, new.split) for old, new in zip(before, after, strict=False) if old.split != new.split}
+    assert moved == {("train", "confirm")}
+    large = Counter(prompt.split for prompt in assign_splits(many(6000)))
+    assert large["confirm"] == pytest.approx(300, abs=60)
+
+
+def test_more_prompts_move_none_that_were_there() -> None:
+    few, more = assign_splits(many(100)), assign_splits(many(250))
+    assert more[:100] == few
+    assert assign_splits(many(250)[::-1])[::-1] == more
+
+
+def test_a_given_split_is_kept_and_its_group_follows() -> None:
+    prompts = [replace(prompt, group=f"g{place % 10}") for place, prompt in enumerate(many(100))]
+    prompts[13] = replace(prompts[13], split="confirm")
+    split = assign_splits(prompts)
+    assert {prompt.split for prompt in split if prompt.group == "g3"} == {"confirm"}
+    assert all(len({prompt.split for prompt in split if prompt.group == f"g{place}"}) == 1 for place in range(10))
+
+
+def test_settled_prompts_and_their_groups_stay_when_the_shares_change() -> None:
+    grouped = [replace(prompt, group=f"g{place % 50}") for place, prompt in enumerate(many(400))]
+    settled = assign_splits(grouped[:200])
+    after = assign_splits(grouped, settled)
+    assert [prompt.split for prompt in after[:200]] == [prompt.split for prompt in settled]
+    assert {prompt.split for prompt in after} == {"train", "held_out"}
+    assert shares(assign_splits([*grouped[:200], *many(300, first=1000)], settled)).keys() >= {"choose", "confirm"}
+
+
+@pytest.mark.parametrize("number", range(2, 12))
+def test_neither_train_nor_held_out_is_empty(number: int) -> None:
+    for first in range(0, 200, 20):
+        assert {prompt.split for prompt in assign_splits(many(number, first))} == {"train", "held_out"}
+
+
+def test_one_prompt_alone_is_split_somehow_and_none_is_nothing() -> None:
+    assert assign_splits(many(1))[0].split in ("train", "held_out")
+    assert assign_splits([]) == ()
+    for number in range(20):
+        held = replace(prompt_of("a"), split="held_out")
+        assert {prompt.split for prompt in assign_splits([held, *many(1, number)])} == {"train", "held_out"}
