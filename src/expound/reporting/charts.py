@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element, SubElement
 LINE_WIDTH, LINE_HEIGHT = 300, 170
 ROW_WIDTH, ROW_HEIGHT, LABEL_WIDTH = 340, 26, 124
 TEXT_SIZE = 11
+PERCENT_TICKS = (0.0, 25.0, 50.0, 75.0, 100.0)
 STEPS = (1.0, 2.0, 5.0, 10.0)
 ACCENT = "var(--accent, currentColor)"
 FAINT = {"stroke": "currentColor", "stroke-opacity": "0.22"}
@@ -91,10 +92,28 @@ def line_chart(points: Sequence[tuple[int, float | None]], words: Words) -> str:
     return _markup(chart)
 
 
-def interval_chart(rows: Sequence[Interval], words: Words, line_at: float = 0.0) -> str:
-    """Return a row for each interval, and a marked line at the value that means no difference."""
-    ends = [end for row in rows for end in (row.value, row.low, row.high, line_at) if end is not None]
-    ticks = nice_ticks(min(ends), max(ends))
+def interval_chart(rows: Sequence[Interval], words: Words) -> str:
+    """Return a row for each interval, and a marked line at 0, which means no difference."""
+    ends = [end for row in rows for end in (row.value, row.low, row.high, 0.0) if end is not None]
+    return _rows(rows, words, nice_ticks(min(ends), max(ends)), 0.0)
+
+
+def percent_chart(rows: Sequence[Interval], words: Words) -> str:
+    """Return a row for each interval of a share of 1, from 0 to 100 %, and a marked line at an even 50 %."""
+    scaled = [
+        Interval(
+            row.label,
+            100 * row.value,
+            None if row.low is None else 100 * row.low,
+            None if row.high is None else 100 * row.high,
+            row.hollow,
+        )
+        for row in rows
+    ]
+    return _rows(scaled, words, PERCENT_TICKS, 50.0)
+
+
+def _rows(rows: Sequence[Interval], words: Words, ticks: Sequence[float], line_at: float) -> str:
     height = ROW_HEIGHT * len(rows) + 38
     across = Scale(ticks[0], ticks[-1], LABEL_WIDTH, ROW_WIDTH - 14)
     chart = _chart(ROW_WIDTH, height, words)

@@ -22,7 +22,6 @@ CURVES = (
     ("kl", "KL to the reference", "nats a response"),
     ("length", "Length", "tokens a response"),
 )
-EVEN = 0.5
 
 
 def write_report(book: Book, given: ReportInput, folder: Path) -> Path:
@@ -66,11 +65,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     filters: Mapping[str, Callable[[float | None], str]] = {
-        "share": _data(lambda value: f"{100 * value:.0f} %"),
-        "two": _data(lambda value: f"{value:.2f}"),
-        "three": _data(lambda value: f"{value:.3f}"),
-        "signed": _data(lambda value: f"{value:+.3f}"),
-        "signed_two": _data(lambda value: f"{value:+.2f}"),
+        "share": _data(lambda value: f"{100 * value:.0f}%"),
+        "two": _data(lambda value: f"{value:z.2f}"),
+        "three": _data(lambda value: f"{value:z.3f}"),
+        "signed": _data(lambda value: f"{value:+z.3f}"),
+        "signed_two": _data(lambda value: f"{value:+z.2f}"),
         "whole": _data(lambda value: f"{value:.0f}"),
         "one": _data(lambda value: f"{value:.1f}"),
         "duration": _data(in_words),
@@ -85,7 +84,7 @@ def _data(form: Callable[[float], str]) -> Callable[[float | None], str]:
     def shown(value: float | None) -> str:
         if value is None:
             return "–"
-        return Markup('<data value="{}">{}</data>').format(value, form(value).replace("-", "−"))
+        return Markup('<data value="{}">{}</data>').format(value, form(float(value)).replace("-", "−"))
 
     return shown
 
@@ -100,10 +99,10 @@ def _win_chart(report: Report) -> Markup:
     rows = [_win_row(evaluation) for evaluation in found]
     words = Words(
         "Share of held-out comparisons that the tuned policy won",
-        f"A row for each round, with its 95 % interval by prompt; the line marks an even {100 * EVEN:.0f} %.",
-        "share of wins, ties half",
+        "A row for each round, with its 95 % interval by prompt; the line marks an even 50 %.",
+        "% won, a tie counting half",
     )
-    return Markup(charts.interval_chart(rows, words, EVEN)) if rows else Markup("")
+    return Markup(charts.percent_chart(rows, words)) if rows else Markup("")
 
 
 def _win_row(evaluation: Evaluation) -> Interval:
@@ -148,11 +147,12 @@ def _card_chart(card: RewardCard | None) -> Markup:
     words = Words(
         "Share of left-out pairs ordered like the raters",
         "The reward with its 95 % interval, and length alone; the line marks guessing.",
-        "share of pairs; line: guessing",
+        "% of pairs; the line is guessing",
     )
-    return Markup(charts.interval_chart(rows, words, EVEN))
+    return Markup(charts.percent_chart(rows, words))
 
 
 def _seconds_chart(seconds: Mapping[str, float]) -> Markup:
     words = Words("Seconds by step", "A bar for each step, in seconds of wall clock.", "seconds")
-    return Markup(charts.bar_chart(tuple(seconds.items()), words)) if any(seconds.values()) else Markup("")
+    bars = [(verb.replace("_", "-"), value) for verb, value in seconds.items()]
+    return Markup(charts.bar_chart(bars, words)) if any(seconds.values()) else Markup("")

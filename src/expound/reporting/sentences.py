@@ -31,13 +31,16 @@ def headline(known: Known) -> str:
     change = gold_change(known)
     if change is not None and change.difference is not None and change.interval is not None:
         low, high = change.interval
-        return f"{who}hidden utility {change.difference:+.3f} [{low:+.3f}, {high:+.3f}] over the reference".replace(
-            "-", "−"
-        )
+        figures = f"{change.difference:+z.3f} [{low:+z.3f}, {high:+z.3f}]".replace("-", "−")
+        return f"{who}hidden utility {figures} over the reference"
     if known.evaluation is not None:
-        share = f"{who}tuned preferred in {known.evaluation.win_rate:.0%}{_interval(known.evaluation)} of comparisons"
-        return share[0].upper() + share[1:].replace("%", " %")
-    return f"{who}round {known.round} is not decided yet".capitalize()
+        share = f"{known.evaluation.win_rate:.0%}{_interval(known.evaluation)}"
+        return _capital(f"{who}tuned preferred in {share} of held-out comparisons")
+    return _capital(f"{who}round {known.round} is not decided yet")
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def gold_change(known: Known) -> GoldLine | None:
@@ -58,7 +61,6 @@ def limits(known: Known, raters: int) -> tuple[str, ...]:
     project = known.settings.project
     return (
         *found,
-        "Raters said which explanation is better. Whether it is true was not asked on its own.",
         f"One model ({project.model}), one task ({project.task}), one seed ({project.seed}): another may do otherwise.",
     )
 
@@ -83,10 +85,11 @@ def _about_prompts(known: Known) -> tuple[str, ...]:
     else:
         half = (evaluation.interval[1] - evaluation.interval[0]) / 2
         few = f"{prompts} were compared: a difference below about {100 * half:.0f} points could not have been seen."
+    asked = "Raters said which explanation is better. Whether it is true was not asked on its own."
     if known.round == 1:
-        return (few,)
-    again = f"The held-out prompts are the same in all {known.round} rounds, so the last look is not the first."
-    return (few, again)
+        return few, asked
+    again = f"The same held-out prompts were asked about in {known.round} rounds: a later look proves less."
+    return few, again, asked
 
 
 def _about_length(known: Known) -> tuple[str, ...]:
@@ -101,5 +104,5 @@ def _about_reward(known: Known) -> tuple[str, ...]:
     card = known.card
     if card is None or card.pair_accuracy_low > card.length_accuracy:
         return ()
-    alone = f"length alone orders {card.length_accuracy:.0%} of the pairs".replace("%", " %")
+    alone = f"length alone orders {card.length_accuracy:.0%} of the pairs"
     return (f"The reward is not shown to know more than length: {alone}, which its interval does not exclude.",)

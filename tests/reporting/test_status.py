@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from expound.reporting.status import describe
+from tests.reporting.story import Outcome, Story
+
+
+def said(story: Story, folder: Path = Path("demo")) -> str:
+    return describe(story.book, story.settings, folder)
+
+
+def test_without_prompts_it_says_where_to_put_them(tmp_path: Path) -> None:
+    text = said(Story(), tmp_path)
+    assert text == (f"There are no prompts: nothing in {tmp_path} matches 'prompts/*'. Next: put a prompt file there.")
+
+
+def test_with_prompts_and_no_round_the_next_action_is_run(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "a.jsonl").touch()
+    assert said(Story(), tmp_path) == f"No round has begun. Next: expound run {tmp_path}"
+
+
+def test_a_round_without_train_prompts() -> None:
+    story = Story(train=0)
+    story.begin()
+    assert "no prompts of split train" in said(story)
+
+
+def test_sampling() -> None:
+    story = Story("people")
+    story.begin()
+    assert said(story) == "Round 1: begun with 4 train prompts, nothing sampled yet. Next: expound sample demo"
+    story.sample(prompts=3)
+    assert said(story) == "Round 1: sampling has reached 3 of 4 train prompts. Next: expound sample demo"
+    story.sample()
+    assert said(story) == "Round 1: 8 responses to 4 train prompts, no ballots yet. Next: expound ask demo"
+
+
+def test_waiting_for_people_names_how_far_each_is() -> None:
+    story = Story("people")
+    story.begin()
+    story.sample()
+    story.ask()
+    story.answer("train", 6)
+    assert said(story) == (
+        "Round 1: 6 of 12 comparisons are missing; rater careful is at 2, rater noisy is at 1, rater harsh is at 1, "
+        "rater side-biased is at 1, rater adversarial is at 1. Next: expound serve demo"
+    )
+
+
+def test_waiting_for_people_when_nobody_is_invited() -> None:
+    story = Story("people")
+    story.begin()
+    story.sample()
+    story.ask()
+    story.book.raters = lambda: ()  # type: ignore[method-assign]
+    assert "12 of 12 comparisons are missing; nobody is invited yet (expound invite demo NAME)" in said(story)
+
+
+def test_a_simulated_panel_is_called_simulated_and_is_not_waited_for() -> None:
+    story = Story()
+    story.begin()
+    story.sample()
+    story.ask()
+    story.answer("train", 10)
+    assert said(story) == (
+        "Round 1 (simulated panel): the simulated raters owe 2 of 12 comparisons. Next: expound run demo"
+    )
+
+
+def test_settling_fitting_and_tuning(tmp_path: Path) -> None:
+    story = Story()
+    story.begin()
+    story.sample()
+    story.ask()
+    story.answer("train")
+    assert "every ballot has its answer" in said(story)
+    assert said(story).endswith("Next: expound settle demo")
+    story.settle()
+    assert "settled, with a verdict on 8 responses from 5 raters. Next: expound fit demo" in said(story)
+    story.fit()
+    assert "orders 75% of 412 left-out pairs like the raters, length alone 56%. Next: expound tune demo" in said(story)
+    metrics = tmp_path / "rounds" / "001" / "metrics.jsonl"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text('{"update": 1}\n{"update": 2}\n{"update": 3}\n', encoding="utf-8")
+    assert "tuning, 3 of 8 updates done. Next: expound tune" in said(story, tmp_path)
+
+
+def test_measuring() -> None:
+    story = Story("people")
+    story.begin()
+    story.tune()
+    assert "tuned; nobody has compared it on held-out prompts yet. Next: expound measure demo" in said(story)
+    story.compare()
+    story.answer("held_out", 23)
+    assert "1 of 24 held-out comparisons is missing; rater careful is at 5" in said(story)
+    story.answer("held_out")
+    assert "every held-out comparison has its answer, nothing is decided yet. Next: expound measure" in said(story)
+
+
+@pytest.mark.parametrize("outcome", ["better", "not_better", "too_little"])
+def test_a_decided_round_gives_its_sentence_and_the_report(outcome: Outcome) -> None:
+    story = Story()
+    story.walk(outcome)
+    text = said(story)
+    assert text.startswith(f"Round 1 (simulated panel) of at most 5 is decided. {outcome}: simulated raters preferred")
+    assert text.endswith("Next: read demo/report.html, then expound run demo")
+
+
+def test_after_the_last_round_there_is_only_the_report() -> None:
+    story = Story("people", max_rounds=1)
+    story.walk()
+    text = said(story)
+    assert text.startswith("Round 1 of at most 1 is decided.")
+    assert text.endswith("Next: read demo/report.html")
