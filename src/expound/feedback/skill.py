@@ -23,6 +23,7 @@ TOLERANCE = 2e-3
 FIRST_STEPS = 6
 LONGEST_QUALITY_STEP, LONGEST_STEP, LONGEST_STRETCH_STEP = 2.0, 0.5, 0.3
 STRETCH_VARIANCE = 0.09
+PRIOR_MEAN, MEAN_WEIGHT = 1.0, 1  # of the mean discrimination: one imagined facet, or few judgments let it run away
 PRIOR_VARIANCE, PRIOR_WEIGHT = 0.25, 2  # of the variances of d and o themselves: two imagined facets
 LEAST_MEAN = 0.05  # of the discriminations: the panel as a whole is right, which fixes the sign of quality
 FEWEST_FACETS = 3
@@ -290,8 +291,9 @@ def learn_priors(evidence: Evidence, ways: Ways, known: Information) -> Priors:
     """Return the priors that the facets of each group suggest; fewer than three say nothing of their mean."""
     group = evidence.group_of_facet
     facets = np.bincount(group)
-    mean = np.maximum(evidence.per_group(ways.discrimination) / facets, LEAST_MEAN)
-    mean = np.where(facets < FEWEST_FACETS, 1.0, mean)
+    total = evidence.per_group(ways.discrimination) + MEAN_WEIGHT * PRIOR_MEAN
+    mean = np.maximum(total / (facets + MEAN_WEIGHT), LEAST_MEAN)
+    mean = np.where(facets < FEWEST_FACETS, PRIOR_MEAN, mean)
     spread = evidence.per_group((ways.discrimination - mean[group]) ** 2 + known.discrimination_variance)
     offset_spread = evidence.per_group(ways.offset**2 + known.offset_variance)
     return Priors(mean, _spread(spread, facets), _spread(offset_spread, facets))
