@@ -39,10 +39,10 @@ _BEFORE_OF = frozenset(
 _FORBIDDEN: dict[str, frozenset[str]] = {
     **{word: FUNCTION_WORDS - _AFTER_DETERMINER for word in DETERMINERS},
     **{word: _FINITE | _SUBJECTS | _JOINERS | _CLAUSE | (_PREPOSITIONS - {word}) | {"to", "than"} for word in _PREPOSITIONS},
-    **{word: _FINITE | _SUBJECTS | {"because", "of"} for word in ("in", "on", "by")},
+    **{word: _FINITE | _SUBJECTS | {"of"} for word in ("in", "on", "by")},
     **{word: (_FINITE | DETERMINERS | _LATE | _SUBJECTS) - {"have", "do"} for word in _MODALS},
     **{word: _FINITE | _SUBJECTS | _JOINERS | frozenset("of than if be".split()) for word in _BE},
-    **{word: (_FINITE | _SUBJECTS | _LATE | frozenset({"be"})) - {"for", "from", "had"} for word in _HAVE},
+    **{word: (_FINITE | _SUBJECTS | _LATE | frozenset({"be"})) - {"for", "from", "had", "when"} for word in _HAVE},
     **{word: _FINITE | _JOINERS | frozenset("of than be been".split()) for word in _DO},
     **{word: _FINITE | _JOINERS | frozenset({"than"}) for word in _CLAUSE},
     **{word: frozenset("and or but nor than".split()) for word in _JOINERS},

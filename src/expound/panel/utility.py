@@ -228,13 +228,13 @@ def _read(sentence: str, material: _Material, *, opens: bool) -> _Sentence:
         is_sound
         and len(grounded - material.asked_stems) >= 1
         and len(grounded) >= 2
-        and len(carrying) - foreign >= 0.6 * len(carrying)
         and 0.12 <= small <= 0.75
         and len(core) <= 45
         and not sentence.rstrip("\"'”’)").endswith("?")
     )
     known_pairs = [word for word in _stemmed(core) if is_function_word(word) or word in known]
-    order = ramp(material.neighbours.familiarity(known_pairs), 0.1, 0.5) if counts else 0.0
+    familiar = ramp(material.neighbours.familiarity(known_pairs), 0.1, 0.5) if counts else 0.0
+    order = familiar * ramp(1 - foreign / max(1, len(carrying)), 0.3, 0.6)
     return _Sentence(pieces(" ".join(_trimmed(tokens))), len(tokens), grounded, foreign, is_sound, order)
 
 
