@@ -1,0 +1,298 @@
+"""The Learner port: fits the reward on the frozen reference and tunes the branch above it.
+
+`open_learner` loads the reference once; everything else here wires `reward/` and `ppo/` to it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from expound.errors import InputError, ModelRefused
+from expound.files import json_lines, write_file
+from expound.models.branches import BranchActor, live_count
+from expound.models.checkpoints import (
+    MANIFEST,
+    STATE,
+    Checkpoint,
+    damage,
+    keep_only,
+    moments,
+    newest_checkpoint,
+    read_checkpoint,
+    read_tensors,
+    restore_moments,
+    save_checkpoint,
+    save_finished,
+)
+from expound.models.cut import decoder_of, layers_of
+from expound.models.heads import Ground, heads_id, read_reward, write_reward
+from expound.models.loading import Loaded, load
+from expound.models.policy import ModelPolicy, policy_id
+from expound.ports import Progress, RewardTask, TuneTask
+from expound.ppo.tune import Learning, Metric, Outcome, TunePlan, TuneState, begin, dump_state, load_state, tune
+from expound.ppo.update import Optimisers, make_optimisers
+from expound.records import Alarm, Conversation, Example, Json, PolicyRecord, Prompt, Response, RewardCard, content_id
+from expound.reward.calibration import left_out_accuracy, length_accuracy, normaliser
+from expound.reward.fit import Floats, Material, fit_heads
+from expound.settings import RewardSettings, SamplingSettings
+
+READ_TOGETHER = 64
+"""Stored responses that the reference reads in one go."""
+
+ENDING, LOG_LENGTH = -4, -3
+"""Columns of a reading: whether the response ended by itself, and the log of its length."""
+
+CHECKPOINTS = "checkpoints"
+POLICY_FILE, VALUE_FILE = "policy.safetensors", "value.safetensors"
+METRICS = "metrics.jsonl"
+
+Render = Callable[[Prompt], Conversation]
+LiveLayers = int | Literal["third"]
+
+
+def open_learner(
+    model: str,
+    render: Render,
+    progress: Progress,
+    *,
+    base: Path | None = None,
+    live_layers: LiveLayers = "third",
+    sampling: SamplingSettings | None = None,
+) -> BranchLearner:
+    """Load the reference that a model reference names (relative to `base`) and return the learner over it.
+
+    `live_layers` as in [ppo]: a reward is read where they begin. `sampling` is what exported policies default to.
+    Errors: ModelNotFound, ModelRefused.
+    """
+    return BranchLearner(load(model, base=base, say=progress.say), render, progress, live_layers, sampling)
+
+
+class BranchLearner:
+    """Fits rewards and tunes policies over one loaded reference."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        render: Render,
+        progress: Progress,
+        live_layers: LiveLayers = "third",
+        sampling: SamplingSettings | None = None,
+    ) -> None:
+        self._loaded, self._render, self._progress = loaded, render, progress
+        self._live_layers = live_layers
+        self._sampling = sampling or SamplingSettings()
+
+    def reference(self) -> ModelPolicy:
+        """Return the policy at the start of round 1."""
+        return ModelPolicy(self._loaded, self._render, self._sampling)
+
+    def policy(self, id_: str, folder: Path) -> ModelPolicy:
+        """Return the finished policy in a folder.
+
+        Errors: ModelRefused when it is damaged, or is not the policy of that id over this reference.
+        """
+        _refuse_damaged(folder)
+        policy = ModelPolicy(self._loaded, self._render, self._sampling, read_tensors(folder / POLICY_FILE))
+        if policy.id != id_:
+            raise ModelRefused(
+                f"The policy in {folder} is {policy.id} over this model, not {id_}.",
+                "Set [project] model as it was when the policy was tuned.",
+            )
+        return policy
+
+    # --- the reward -------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        examples: Sequence[Example],
+        prompts: Mapping[str, Prompt],
+        responses: Mapping[str, Response],
+        settings: RewardSettings,
+        target: RewardTask,
+    ) -> RewardCard:
+        """Fit the reward model, write it into the target's folder, and return what is known of it.
+
+        Errors: NothingToLearn, ModelRefused, PromptError for a response without tokens, StorageError.
+        """
+        judged = [responses[example.response] for example in examples]
+        actor = self._actor(target.seed)
+        material = Material(
+            features=self._read(actor, prompts, judged),
+            blocks=actor.blocks,
+            values=np.array([example.value for example in examples]),
+            prompts=tuple(example.prompt for example in examples),
+            nuisance=(ENDING, LOG_LENGTH),
+        )
+        heads = fit_heads(material, settings.members, target.seed)
+        is_reference = [response.policy == self._loaded.identity for response in judged]
+        mean, sd = normaliser(heads, material.features, is_reference)
+        accuracy = left_out_accuracy(material, target.seed)
+        card = RewardCard(
+            id=heads_id(heads, self._ground()),
+            round=target.round,
+            examples=len(examples),
+            members=settings.members,
+            pair_accuracy=accuracy.share,
+            pair_accuracy_low=accuracy.low,
+            pair_accuracy_high=accuracy.high,
+            length_accuracy=length_accuracy(material, LOG_LENGTH, target.seed).share,
+            pairs=accuracy.pairs,
+            mean=mean,
+            sd=sd,
+        )
+        write_reward(target.folder, heads, card, self._ground())
+        return card
+
+    def _read(self, actor: BranchActor, prompts: Mapping[str, Prompt], responses: Sequence[Response]) -> Floats:
+        """Return the readings of responses, in their order; those of a prompt are read together."""
+        order = sorted(range(len(responses)), key=lambda row: (responses[row].prompt, row))
+        readings: dict[int, Floats] = {}
+        with self._progress.bar("read responses", len(order)) as advance:
+            for start in range(0, len(order), READ_TOGETHER):
+                rows = order[start : start + READ_TOGETHER]
+                # A reading does not depend on the temperature.
+                rollouts = actor.rollouts_of(prompts, [responses[row] for row in rows], temperature=1.0)
+                readings.update(zip(rows, actor.read(rollouts).double().cpu().numpy(), strict=True))
+                advance(len(rows))
+        return np.stack([readings[row] for row in range(len(responses))])
+
+    # --- the policy -------------------------------------------------------------------------------------------------
+
+    def tune(self, task: TuneTask, reward: Path, progress: Progress) -> tuple[PolicyRecord, Sequence[Alarm]]:
+        """Tune the policy of the round with the reward in that folder; resume from the last checkpoint.
+
+        The round begins with the policy of the last round that has one, else with the reference. A finished policy is
+        returned as it is. Errors: ModelRefused, TrainingStopped, PromptError, SettingsError, StorageError.
+        """
+        if not (task.folder / MANIFEST).exists():
+            plan, learning, keeper = self._prepare(task, reward)
+            state = keeper.resume(progress.say) or begin(plan)
+            outcome = tune(learning, plan, state, keeper, progress)
+            self._finish(task, outcome)
+        shutil.rmtree(task.folder / CHECKPOINTS, ignore_errors=True)
+        return _finished(task)
+
+    def _prepare(self, task: TuneTask, reward: Path) -> tuple[TunePlan, Learning, CheckpointKeeper]:
+        fitted = read_reward(reward, self._ground(task.ppo.live_layers))
+        plan = TunePlan(task.round, tuple(task.prompts), task.sampling, task.ppo, fitted.normaliser)
+        actor = self._actor(task.round.seed, task.ppo.live_layers)
+        before = previous_policy(task)
+        if before is not None:
+            _refuse_damaged(before)
+            actor.load_state({**read_tensors(before / POLICY_FILE), **read_tensors(before / VALUE_FILE)})
+        identity = {
+            "reference": self._loaded.identity,
+            "reward": fitted.id,
+            "starting policy": policy_id(self._loaded.identity, actor.state()),
+            "settings": content_id(task.ppo.model_dump_json(), task.sampling.model_dump_json()),
+            "round": content_id(task.round.seed, task.round.number),
+            "set of prompts": content_id(sorted(prompt.id for prompt in task.prompts)),
+        }
+        learning = Learning(actor, make_optimisers(actor, plan.rate(1)), fitted)
+        return plan, learning, CheckpointKeeper(task.folder, actor, learning.optimisers, identity)
+
+    def _finish(self, task: TuneTask, outcome: Outcome) -> None:
+        """Make the policy of the update that counts the round's."""
+        chosen = read_checkpoint(task.folder / CHECKPOINTS, outcome.update).tensors
+        state = {
+            "id": policy_id(self._loaded.identity, chosen["policy"]),
+            "update": outcome.update,
+            "ended": outcome.ended,
+            "alarms": [asdict(alarm) for alarm in outcome.alarms],
+        }
+        tensors = {name: chosen[name] for name in ("policy", "value")}
+        identity = {"reference": self._loaded.identity}
+        save_finished(task.folder, tensors, json.dumps(state, sort_keys=True, indent=1), identity)
+
+    def _actor(self, seed: int, live_layers: LiveLayers | None = None) -> BranchActor:
+        live = self._live_layers if live_layers is None else live_layers
+        return BranchActor(self._loaded, self._render, live_layers=live, seed=seed)
+
+    def _ground(self, live_layers: LiveLayers | None = None) -> Ground:
+        live = self._live_layers if live_layers is None else live_layers
+        return Ground(self._loaded.identity, live_count(live, len(layers_of(decoder_of(self._loaded.model)))))
+
+
+class CheckpointKeeper:
+    """Keeps checkpoints and metrics of one round (fulfils ppo.tune.Keeper)."""
+
+    def __init__(self, folder: Path, actor: BranchActor, optimisers: Optimisers, identity: Mapping[str, str]) -> None:
+        self._folder, self._metrics = folder / CHECKPOINTS, folder.parent / METRICS
+        self._actor, self._optimisers, self._identity = actor, optimisers, identity
+
+    def line(self, update: int, metrics: Mapping[str, Metric]) -> None:
+        """Keep the figures of an update in place of those of this and later updates."""
+        lines = read_metrics(self._metrics, before=update) if self._metrics.exists() else []
+        write_file(self._metrics, "".join(f"{json.dumps(line)}\n" for line in [*lines, metrics]))
+
+    def checkpoint(self, state: TuneState) -> None:
+        """Keep the state and all tensors; of older checkpoints the last and the last quiet one stay."""
+        learnt = self._actor.state()
+        optimiser = {
+            f"{member}.{name}": tensor
+            for member, one in self._optimisers.by_member().items()
+            for name, tensor in moments(one).items()
+        }
+        tensors = {"policy": _part(learnt, "policy."), "value": _part(learnt, "value."), "optimizer": optimiser}
+        save_checkpoint(self._folder, Checkpoint(state.update, tensors, dump_state(state)), self._identity)
+        keep_only(self._folder, {state.update, state.update - 1, state.quiet})
+
+    def resume(self, say: Callable[[str], None]) -> TuneState | None:
+        """Take over the newest whole checkpoint and return its state, or None when there is none."""
+        found = newest_checkpoint(self._folder, self._identity, say)
+        if found is None:
+            return None
+        self._actor.load_state({**found.tensors["policy"], **found.tensors["value"]})
+        for member, one in self._optimisers.by_member().items():
+            prefix = f"{member}."
+            parts = _part(found.tensors["optimizer"], prefix)
+            restore_moments(one, {name.removeprefix(prefix): tensor for name, tensor in parts.items()})
+        return load_state(found.state)
+
+
+def previous_policy(task: TuneTask) -> Path | None:
+    """Return the folder of the finished policy of the last round before this one, or None."""
+    rounds = task.folder.parent.parent
+    folders = [rounds / f"{number:03d}" / task.folder.name for number in range(task.round.number - 1, 0, -1)]
+    return next((folder for folder in folders if (folder / MANIFEST).exists()), None)
+
+
+def read_metrics(path: Path, before: int) -> list[dict[str, Json]]:
+    """Return the lines of metrics of updates before one. Errors: InputError for a broken line."""
+    return [
+        line for _, line in json_lines(path, InputError) if TypeAdapter(int).validate_python(line["update"]) < before
+    ]
+
+
+def _finished(task: TuneTask) -> tuple[PolicyRecord, Sequence[Alarm]]:
+    _refuse_damaged(task.folder)
+    state = TypeAdapter(_Finished).validate_json((task.folder / STATE).read_text())
+    place = task.folder.relative_to(task.folder.parents[2]).as_posix()
+    return PolicyRecord(state.id, task.round.number, place, state.ended), state.alarms
+
+
+@dataclass(frozen=True)
+class _Finished:
+    id: str
+    update: int
+    ended: str
+    alarms: tuple[Alarm, ...]
+
+
+def _refuse_damaged(folder: Path) -> None:
+    trouble = damage(folder)
+    if trouble is not None:
+        raise ModelRefused(f"The policy in {folder} is damaged ({trouble}).", "Restore that folder from a backup.")
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,223 @@
+"""The whole learner on a tiny model: fit, tune, resume, go on in a second round, refuse what does not belong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from expound.errors import ModelRefused
+from expound.files import sha256_of
+from expound.models.learner import BranchLearner, open_learner
+from expound.models.loading import load
+from expound.ports import Learner, RewardTask
+from expound.records import Conversation, Example, Prompt, RewardCard, Round
+from expound.settings import PpoSettings, RewardSettings, SamplingSettings
+from tests.support.tabular import make_prompt
+from tests.support.tiny import save_tiny
+
+SAMPLING = SamplingSettings(temperature=0.8, max_new_tokens=6, responses_per_prompt=2)
+PPO = PpoSettings(updates=3, episodes=8, epochs=2, minibatches=2, learning_rate=0.01, live_layers=1)
+PROMPTS = tuple(make_prompt(f"Why did the {name} stop?") for name in ("ferry", "pump", "lamp", "train", "oven"))
+
+
+@dataclass
+class Notes:
+    """Progress that remembers, and interrupts after so many steps of the tuning."""
+
+    interrupt_after: int | None = None
+    lines: list[str] = field(default_factory=list)
+    done: int = 0
+
+    @contextmanager
+    def bar(self, what: str, total: int, done: int = 0) -> Iterator[Notes]:
+        self.done = done
+        if self.interrupt_after == done and what == "tune":
+            raise KeyboardInterrupt
+        yield self
+
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        if self.interrupt_after == self.done:
+            raise KeyboardInterrupt
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to tune (fulfils ports.TuneTask)."""
+
+    round: Round
+    folder: Path
+    prompts: tuple[Prompt, ...] = PROMPTS
+    sampling: SamplingSettings = SAMPLING
+    ppo: PpoSettings = PPO
+
+
+def render(prompt: Prompt) -> Conversation:
+    return Conversation("You answer questions.", prompt.text)
+
+
+@pytest.fixture(scope="module")
+def learner(tiny_llama_folder: Path) -> BranchLearner:
+    return open_learner(str(tiny_llama_folder), render, Notes(), live_layers=1)
+
+
+def task(project: Path, round_: int = 1, **changes: object) -> Task:
+    made = Task(Round(round_, 5, "{}", ""), project / "rounds" / f"{round_:03d}" / "policy")
+    return replace(made, **changes)
+
+
+def fitted(learner: BranchLearner, project: Path, round_: int = 1) -> tuple[RewardCard, Path]:
+    """Fit a reward that likes responses with many different tokens, on the reference's own responses."""
+    policy, key = learner.reference(), Round(1, 5, "{}", "").key("sample train")
+    responses = {response.id: response for response in policy.sample(PROMPTS, 6, SAMPLING, key)}
+    examples = [
+        Example(response.id, response.prompt, len(set(response.tokens)) - sum(response.tokens) / 900, 0.1)
+        for response in responses.values()
+    ]
+    folder = project / "rounds" / f"{round_:03d}" / "reward"
+    prompts = {prompt.id: prompt for prompt in PROMPTS}
+    target = RewardTask(round_, 5, folder)
+    return learner.fit(examples, prompts, responses, RewardSettings(), target), folder
+
+
+def hashes(folder: Path) -> tuple[str, str]:
+    return sha256_of(folder / "policy.safetensors"), sha256_of(folder / "value.safetensors")
+
+
+@pytest.fixture(scope="module")
+def whole(learner: BranchLearner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a project with one round fitted and tuned without a break."""
+    project = tmp_path_factory.mktemp("project")
+    _, reward = fitted(learner, project)
+    learner.tune(task(project), reward, Notes())
+    return project
+
+
+def test_it_is_a_learner(learner: BranchLearner) -> None:
+    port: Learner = learner
+    assert port is learner
+
+
+def test_a_fit_leaves_a_reward_and_its_card(learner: BranchLearner, tmp_path: Path) -> None:
+    card, folder = fitted(learner, tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "reward.safetensors"]
+    stored = json.loads((folder / "card.json").read_text())
+    assert {name: stored[name] for name in ("id", "mean", "sd", "pairs")} == {
+        "id": card.id,
+        "mean": card.mean,
+        "sd": card.sd,
+        "pairs": card.pairs,
+    }
+    assert (card.round, card.examples, card.members) == (1, 30, 4)
+    assert 0 <= card.pair_accuracy_low <= card.pair_accuracy <= card.pair_accuracy_high <= 1
+    assert fitted(learner, tmp_path)[0] == card
+
+
+def test_a_round_leaves_a_policy_and_its_metrics(learner: BranchLearner, whole: Path) -> None:
+    folder = task(whole).folder
+    names = ["manifest.json", "policy.safetensors", "state.json", "value.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    lines = [json.loads(line) for line in (folder.parent / "metrics.jsonl").read_text().splitlines()]
+    assert [line["update"] for line in lines] == [1, 2, 3]
+    assert lines[0]["kl"] == pytest.approx(0, abs=1e-4)
+    assert lines[-1]["kl"] != pytest.approx(0, abs=1e-4)
+    assert all(line["gap"] < 1e-3 and line["optimiser_steps"] == 4 for line in lines)
+    record, alarms = learner.tune(task(whole), folder.parent / "reward", Notes())
+    assert (record.round, record.folder, record.ended) == (1, "rounds/001/policy", "all 3 updates are done")
+    assert [alarm.action for alarm in alarms if alarm.action != "note"] == []
+    policy = learner.policy(record.id, folder)
+    assert policy.id == record.id != learner.reference().id
+    key = Round(1, 5, "{}", "").key("held out")
+    assert policy.sample(PROMPTS, 1, SAMPLING, key) != learner.reference().sample(PROMPTS, 1, SAMPLING, key)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_kill_between_any_two_updates_changes_nothing(
+    tiny_llama_folder: Path, whole: Path, tmp_path: Path, after: int
+) -> None:
+    """Another learner, as in another process, goes on from the checkpoint and ends in the same bytes."""
+    shutil.copytree(whole / "rounds" / "001" / "reward", tmp_path / "rounds" / "001" / "reward")
+    reward = tmp_path / "rounds" / "001" / "reward"
+    first = open_learner(str(tiny_llama_folder), render, Notes(), live_layers=1)
+    with pytest.raises(KeyboardInterrupt):
+        first.tune(task(tmp_path), reward, Notes(interrupt_after=after))
+    torch.manual_seed(99)
+    second = open_learner(str(tiny_llama_folder), render, Notes(), live_layers=1)
+    record, _ = second.tune(task(tmp_path), reward, Notes())
+    assert record.ended == "all 3 updates are done"
+    assert hashes(task(tmp_path).folder) == hashes(task(whole).folder)
+    metrics = (task(tmp_path).folder.parent / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["update"] for line in metrics] == [1, 2, 3]
+
+
+def test_a_damaged_newest_checkpoint_costs_an_update_and_nothing_else(
+    learner: BranchLearner, whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole / "rounds" / "001" / "reward", tmp_path / "rounds" / "001" / "reward")
+    reward, notes = tmp_path / "rounds" / "001" / "reward", Notes()
+    with pytest.raises(KeyboardInterrupt):
+        learner.tune(task(tmp_path), reward, Notes(interrupt_after=2))
+    checkpoints = task(tmp_path).folder / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["update-00001", "update-00002"]
+    (checkpoints / "update-00002" / "policy.safetensors").write_bytes(b"short")
+    learner.tune(task(tmp_path), reward, notes)
+    assert any("update-00002 is damaged" in line for line in notes.lines)
+    assert hashes(task(tmp_path).folder) == hashes(task(whole).folder)
+
+
+def test_what_belongs_to_something_else_is_refused(learner: BranchLearner, whole: Path, tmp_path: Path) -> None:
+    reward = whole / "rounds" / "001" / "reward"
+    with pytest.raises(KeyboardInterrupt):
+        learner.tune(task(tmp_path), reward, Notes(interrupt_after=1))
+    other_settings = task(tmp_path, ppo=PPO.model_copy(update={"epochs": 3}))
+    with pytest.raises(ModelRefused, match="another settings"):
+        learner.tune(other_settings, reward, Notes())
+    with pytest.raises(ModelRefused, match="another set of prompts"):
+        learner.tune(task(tmp_path, prompts=PROMPTS[:4]), reward, Notes())
+    with pytest.raises(ModelRefused, match="fitted on another live layers \\(1, not 2\\)"):
+        learner.tune(task(tmp_path, ppo=PPO.model_copy(update={"live_layers": 2})), reward, Notes())
+    model = save_tiny(tmp_path / "other", kind="llama", seed=7)
+    other = BranchLearner(load(str(model)), render, Notes(), live_layers=1)
+    with pytest.raises(ModelRefused, match="fitted on another reference"):
+        other.tune(task(tmp_path), reward, Notes())
+    # A reward of that reference does not make the checkpoint its own.
+    _, own = fitted(other, tmp_path, round_=2)
+    with pytest.raises(ModelRefused, match="update-00001 belongs to another reference"):
+        other.tune(task(tmp_path), own, Notes())
+    with pytest.raises(ModelRefused, match="over this model"):
+        other.policy(learner.tune(task(whole), reward, Notes())[0].id, task(whole).folder)
+
+
+@pytest.mark.parametrize("name", ["card.json", "reward.safetensors"])
+def test_a_damaged_reward_is_refused(learner: BranchLearner, whole: Path, tmp_path: Path, name: str) -> None:
+    reward = tmp_path / "reward"
+    shutil.copytree(whole / "rounds" / "001" / "reward", reward)
+    (reward / name).write_bytes((reward / name).read_bytes()[:-9])
+    with pytest.raises(ModelRefused, match="Fit it again"):
+        learner.tune(task(tmp_path), reward, Notes())
+    (reward / name).unlink()
+    with pytest.raises(ModelRefused, match="cannot be read"):
+        learner.tune(task(tmp_path), reward, Notes())
+
+
+def test_the_second_round_goes_on_from_the_first(learner: BranchLearner, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "project")
+    project = tmp_path / "project"
+    _, reward = fitted(learner, project, round_=2)
+    record, _ = learner.tune(task(project, 2), reward, Notes())
+    assert record.folder == "rounds/002/policy"
+    line: Mapping[str, float] = json.loads((project / "rounds/002/metrics.jsonl").read_text().splitlines()[0])
+    assert line["kl"] != pytest.approx(0, abs=1e-4)
+    (project / "rounds/002/policy/policy.safetensors").write_bytes(b"short")
+    with pytest.raises(ModelRefused, match="002/policy is damaged"):
+        learner.tune(task(project, 3), reward, Notes())
