@@ -43,7 +43,8 @@ def init(
 ) -> Handle:
     """Make a project folder and return its handle.
 
-    `prompts` are texts, objects with the keys of a prompt file, or paths of prompt files; `example` copies a finished example of the package.
+    `prompts` are texts, objects with the keys of a prompt file, or paths of prompt files; `example` copies a finished
+    example of the package.
     Errors: ProjectNotFound when the folder holds a project already, PromptError, SettingsError.
     """
     creation.create(Path(folder), task=task, model=model, prompts=prompts, example=example)
@@ -253,5 +254,3 @@ class Handle:
     def export(self, out: Folder) -> Path:
         """Write the newest tuned policy as a plain Hugging Face folder."""
         return export(self.folder, out, progress=self._progress)
-
-

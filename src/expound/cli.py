@@ -31,14 +31,14 @@ def init(
     example: Annotated[str | None, typer.Option(help="Copy a finished example: answer.")] = None,
     task: Annotated[str, typer.Option(help="Kind of explanation.")] = "answer",
     model: Annotated[str | None, typer.Option(help="Model reference: package:MODULE/FILE, folder, hub name.")] = None,
-    prompts: Annotated[list[Path] | None, typer.Option(help="Prompt file to copy into the project; repeatable.")] = None,
+    prompts: Annotated[
+        list[Path] | None, typer.Option(help="Prompt file to copy into the project; repeatable.")
+    ] = None,
 ) -> None:
     """Make a project folder."""
     from expound import api
 
-    handle = api.init(
-        folder, task=task, model=model or api.DEFAULT_MODEL, prompts=[*(prompts or [])], example=example
-    )
+    handle = api.init(folder, task=task, model=model or api.DEFAULT_MODEL, prompts=[*(prompts or [])], example=example)
     _say(handle.preview())
 
 
@@ -190,15 +190,15 @@ def explain(
     """Explain something with the tuned policy."""
     from expound import api
 
-    passage = Path(source).read_text(encoding="utf-8") if source and len(source) < 256 and Path(source).is_file() else source
+    passage = (
+        Path(source).read_text(encoding="utf-8") if source and len(source) < 256 and Path(source).is_file() else source
+    )
     shown = progress_for(sys.stderr)
     _say(api.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown))
 
 
 @app.command()
-def export(
-    folder: Folder, out: Annotated[Path, typer.Argument(help="Folder to make.")]
-) -> None:
+def export(folder: Folder, out: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
     """Write the tuned policy as a plain Hugging Face folder."""
     from expound import api
 
@@ -221,7 +221,7 @@ def main() -> NoReturn:
     except typer.Exit as ending:
         code = ending.exit_code
     except typer.TyperException as error:
-        error.show()
+        sys.stderr.write(f"{error.format_message()}\nSee 'expound --help', or 'expound VERB --help'.\n")
         code = error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is told in one sentence, its traceback kept
         code = _keep_traceback(error)

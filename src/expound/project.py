@@ -18,13 +18,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from expound import settings as settings_module
 from expound.errors import FolderBusy, ProjectNotFound, SettingsError, WaitingForPeople
 from expound.files import write_file
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
-from expound.ports import GoldLine, Learner, Panel, Policy, Progress, ReportInput, RewardTask
-from expound.records import Alarm, Json, PolicyRecord, Prompt, RewardCard, Round, Settlement, Split
+from expound.ports import GoldLine, Panel, Policy, Progress, ReportInput, RewardTask
+from expound.records import Alarm, Json, PolicyRecord, Prompt, Response, RewardCard, Round, Settlement, Split
 from expound.settings import PpoSettings, SamplingSettings, Settings
 from expound.store.book import LogBook, open_book
 from expound.tasks.kinds import Task
@@ -32,6 +34,7 @@ from expound.tasks.kinds import load as load_task
 from expound.tasks.material import read_prompts
 
 if TYPE_CHECKING:
+    from expound.models.learner import BranchLearner
     from expound.models.loading import Loaded
 
 VERSIONS_OF = ("expound", "torch", "transformers", "numpy", "scipy")
@@ -67,7 +70,7 @@ class Project:
 
     def load_prompts(self) -> None:
         """Read the prompt files and note in the book what is new."""
-        self.book.add(read_prompts(self.folder, self.settings.project.prompts))
+        self.book.add(read_prompts(self.folder, self.settings.project.prompts, self.book.prompts()))
 
     def open_round(self) -> Round:
         """Return the round that is not decided yet, or open the next one and freeze its settings."""
@@ -115,6 +118,10 @@ class Project:
             what = f"there is no round {wanted} in {self.folder}." if number else "no round has begun yet."
             raise ProjectNotFound(what, "Run 'expound run' first.")
         return rounds[wanted]
+
+    def _current_settings(self) -> Settings:
+        latest = self.latest_round()
+        return self.settings if latest is None else self.settings_of(latest)
 
     def settings_of(self, current: Round) -> Settings:
         """Return the settings that were frozen when the round began."""
@@ -181,32 +188,25 @@ class Project:
         return load(self.settings.project.model, base=self.folder, say=self.progress.say)
 
     @cached_property
-    def learner(self) -> Learner:
+    def learner(self) -> BranchLearner:
         """Return the learner over the reference's trunk."""
         from expound.models.learner import BranchLearner
 
-        return BranchLearner(self.loaded, self.task.render, self.folder)
-
-    @cached_property
-    def _reference(self) -> Policy:
-        from expound.models.policy import ModelPolicy
-
-        return ModelPolicy(self.loaded, self.task.render, self.settings.sampling)
+        settings = self._current_settings()
+        return BranchLearner(self.loaded, self.task.render, self.progress, settings.ppo.live_layers, settings.sampling)
 
     def reference(self) -> Policy:
         """Return the policy at the start of round 1."""
         self.book.add(PolicyRecord(self._reference.id, 0, ""))
         return self._reference
 
+    @cached_property
+    def _reference(self) -> Policy:
+        return self.learner.reference()
+
     def policy(self, record: PolicyRecord) -> Policy:
         """Return a policy of the book."""
-        from expound.models.learner import tuned_branch
-        from expound.models.policy import ModelPolicy
-
-        if record.round == 0:
-            return self.reference()
-        branch = tuned_branch(self.folder / record.folder)
-        return ModelPolicy(self.loaded, self.task.render, self.settings.sampling, branch)
+        return self.reference() if record.round == 0 else self.learner.policy(record.id, self.folder / record.folder)
 
     def starting_policy(self, current: Round) -> Policy:
         """Return the policy with which a round begins: the last tuned one, or the reference."""
@@ -276,14 +276,18 @@ class Project:
     def seconds_lines(self) -> list[str]:
         """Return a line a round: the seconds by verb, and the threads used."""
         rounds = [(current.number, self.seconds(current)) for current in self.book.rounds()]
-        lines = [f"  round {number}: " + ", ".join(f"{v} {s:.0f}" for v, s in spent.items()) for number, spent in rounds]
+        lines = [
+            f"  round {number}: " + ", ".join(f"{v} {s:.0f}" for v, s in spent.items()) for number, spent in rounds
+        ]
         return [*lines, f"  threads: {free_cores()}"]
 
     def report_input(self, current: Round, gold: Sequence[GoldLine] = ()) -> ReportInput:
         """Return what the round's report shows beside the book."""
         path = self.round_folder(current) / "metrics.jsonl"
         metrics = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
-        alarms = [Alarm(**line["alarm"]) for line in self.log_lines(current) if "alarm" in line]
+        alarms = [
+            TypeAdapter(Alarm).validate_python(line["alarm"]) for line in self.log_lines(current) if "alarm" in line
+        ]
         settlement = self.settlement(current)
         skills = settlement.skills if settlement else ()
         name = self.settings.project.name
@@ -300,7 +304,7 @@ class Project:
             log.write(json.dumps(line) + "\n")
 
 
-def _count_by_prompt(responses: Sequence[object]) -> dict[str, int]:
+def _count_by_prompt(responses: Sequence[Response]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for response in responses:
         counts[response.prompt] = counts.get(response.prompt, 0) + 1

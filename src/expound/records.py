@@ -376,15 +376,4 @@ class Decision:
     next_step: str
 
 
-Record = (
-    Prompt
-    | Response
-    | Ballot
-    | Rater
-    | Settlement
-    | RewardCard
-    | PolicyRecord
-    | Round
-    | Evaluation
-    | Decision
-)
+Record = Prompt | Response | Ballot | Rater | Settlement | RewardCard | PolicyRecord | Round | Evaluation | Decision

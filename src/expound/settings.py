@@ -59,7 +59,9 @@ class AskingSettings(Section):
 class SamplingSettings(Section):
     """How responses are drawn. The distribution is never truncated: PPO needs the probabilities it samples from."""
 
-    temperature: float = Field(0.7, ge=0, le=2, description="Divides the logits of policy and reference alike; 0: greedy.")
+    temperature: float = Field(
+        0.7, ge=0, le=2, description="Divides the logits of policy and reference alike; 0: greedy."
+    )
     max_new_tokens: int = Field(128, ge=1, le=4096, description="Tokens after which a response is cut.")
     responses_per_prompt: int = Field(
         4, ge=2, le=64, description="Responses a prompt, judged and in PPO; the first round judges half as many again."
@@ -169,7 +171,10 @@ def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
     """Return the keys that differ, as "table.key"."""
     before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
     return tuple(
-        f"{table}.{key}" for table in sorted(after) for key in sorted(after[table]) if before[table][key] != after[table][key]
+        f"{table}.{key}"
+        for table in sorted(after)
+        for key in sorted(after[table])
+        if before[table][key] != after[table][key]
     )
 
 
@@ -194,7 +199,7 @@ def _unknown(path: tuple[str, ...], where: str) -> SettingsError:
         known = list(Settings.model_fields)
         what = f"{where}: there is no table [{key}]."
     else:
-        known = [name for name in _section_fields(path[0])]
+        known = list(_section_fields(path[0]))
         what = f"{where}: [{path[0]}] has no key '{key}'."
         if path[0] == "sampling" and key in REFUSED_SAMPLING:
             return SettingsError(what, "A truncated distribution would make PPO's ratios wrong; use temperature alone.")
@@ -205,5 +210,6 @@ def _unknown(path: tuple[str, ...], where: str) -> SettingsError:
 
 def _section_fields(table: str) -> tuple[str, ...]:
     section = Settings.model_fields[table].annotation
-    assert isinstance(section, type) and issubclass(section, Section)
+    assert isinstance(section, type)
+    assert issubclass(section, Section)
     return tuple(section.model_fields)
