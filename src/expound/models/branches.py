@@ -88,7 +88,9 @@ class BranchActor:
         asked = [self._ask(prompt, sampling.max_new_tokens) for prompt in prompts]
         speaker = Speaker(decoder_of(self._merged), self._head, self._loaded.end_tokens, self._loaded.pad_token)
         drawn = sample_responses(speaker, asked, responses, sampling, key)
-        rows = [(one, sample, said) for one, group in zip(asked, drawn, strict=True) for sample, said in enumerate(group)]
+        rows = [
+            (one, sample, said) for one, group in zip(asked, drawn, strict=True) for sample, said in enumerate(group)
+        ]
         return _rollouts(rows, sampling.temperature, self._head.weight.device)
 
     def rollouts_of(self, prompts: Mapping[str, Prompt], responses: Sequence[Response], temperature: float) -> Rollouts:
@@ -157,7 +159,9 @@ class BranchActor:
         Errors: ModelRefused when names or shapes do not fit this model and its live layers.
         """
         own = self._learning()
-        expected = {name for name in own if name.startswith("policy.") or any(key.startswith("value.") for key in state)}
+        expected = {
+            name for name in own if name.startswith("policy.") or any(key.startswith("value.") for key in state)
+        }
         wrong = sorted(expected ^ set(state)) or sorted(name for name in state if state[name].shape != own[name].shape)
         if wrong:
             raise ModelRefused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
@@ -15,33 +14,35 @@ class GrowingLayer(DynamicLayer):
     """Keys and values of one layer in buffers with room; without gradients only."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._buffers: tuple[Tensor, Tensor] | None = None
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_rest: object, **_more: object
     ) -> tuple[Tensor, Tensor]:
         """Append the new columns and return all of them, as views."""
-        if not self.is_initialized:
+        if self._buffers is None:
             self.lazy_initialization(key_states, value_states)
-        held, total = self.get_seq_length(), self.get_seq_length() + key_states.shape[-2]
-        if self._buffers is None or self._buffers[0].shape[-2] < total:
-            self._buffers = tuple(_roomy(old, new, held) for old, new in ((self.keys, key_states), (self.values, value_states)))
+            self._buffers = (_empty(key_states, 0), _empty(value_states, 0))
+        held = self.get_seq_length()
+        total = held + key_states.shape[-2]
+        if self._buffers[0].shape[-2] < total:
+            self._buffers = (_moved(self._buffers[0], held, total), _moved(self._buffers[1], held, total))
         for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[..., held:total, :] = new
-        self._show(total)
-        return self.keys, self.values
+        return self._show(self._buffers, total)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep, repeat or reorder rows."""
         if self._buffers is not None:
             held = self.get_seq_length()
             self._buffers = (self._buffers[0][indices], self._buffers[1][indices])
-            self._show(held)
+            self._show(self._buffers, held)
 
-    def _show(self, columns: int) -> None:
-        assert self._buffers is not None
-        self.keys, self.values = (buffer[..., :columns, :] for buffer in self._buffers)
+    def _show(self, buffers: tuple[Tensor, Tensor], columns: int) -> tuple[Tensor, Tensor]:
+        shown = (buffers[0][..., :columns, :], buffers[1][..., :columns, :])
+        self.keys, self.values = shown
+        return shown
 
 
 def new_cache(decoder: PreTrainedModel) -> DynamicCache:
@@ -51,9 +52,11 @@ def new_cache(decoder: PreTrainedModel) -> DynamicCache:
     return cache
 
 
-def _roomy(old: Tensor, new: Tensor, held: int) -> Tensor:
-    rows, heads, added, width = new.shape
-    buffer = torch.empty(rows, heads, held + added + ROOM, width, dtype=new.dtype, device=new.device)
-    if held:
-        buffer[..., :held, :] = old
-    return buffer
+def _empty(like: Tensor, columns: int) -> Tensor:
+    return like.new_empty(*like.shape[:-2], columns, like.shape[-1])
+
+
+def _moved(buffer: Tensor, held: int, total: int) -> Tensor:
+    roomy = _empty(buffer, total + ROOM)
+    roomy[..., :held, :] = buffer[..., :held, :]
+    return roomy

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import gguf
@@ -52,8 +54,10 @@ def converted(source: Path, say: Callable[[str], None]) -> Path:
         return target
     _refuse_cut_short(source)
     say(f"Converting {source.name} once, about half a minute; it is kept in {target.parent}.")
-    with quiet(), staged_folder(target, replaces=target.exists()) as staging:
-        _convert(source, staging)
+    with staged_folder(target, replaces=target.exists()) as staging:
+        # The library's conversion bar cannot be switched off.
+        with quiet(), redirect_stderr(io.StringIO()):
+            _convert(source, staging)
         write_file(staging / MANIFEST, _manifest(staging, digest))
     return target
 

@@ -81,7 +81,7 @@ def branch_of(decoder: PreTrainedModel, first: int) -> PreTrainedModel:
             branch.add_module(name, nn.Identity())
     for name in _MULTIPLIERS:
         if name in vars(branch):
-            setattr(branch, name, 1.0)
+            vars(branch)[name] = 1.0
     return branch
 
 
@@ -96,7 +96,10 @@ def tapped(decoder: PreTrainedModel, first: int, middle: int) -> Iterator[Tap]:
     def after(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
         tap.middle = output if isinstance(output, Tensor) else output[0]
 
-    hooks = (layers[first].register_forward_pre_hook(before, with_kwargs=True), layers[middle].register_forward_hook(after))
+    hooks = (
+        layers[first].register_forward_pre_hook(before, with_kwargs=True),
+        layers[middle].register_forward_hook(after),
+    )
     try:
         yield tap
     finally:
@@ -111,7 +114,7 @@ def cut_law_gap(decoder: PreTrainedModel, branch: PreTrainedModel, first: int) -
     Infinite when the branch cannot run.
     """
     device = next(decoder.parameters()).device
-    rows = torch.arange(16, device=device).view(2, 8) % decoder.get_input_embeddings().weight.shape[0]
+    rows = torch.arange(16, device=device).view(2, 8) % decoder.get_input_embeddings().get_parameter("weight").shape[0]
     with tapped(decoder, first, first) as tap:
         whole = decoder(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False)[0]
     try:
@@ -132,7 +135,7 @@ def _keep_layers(decoder: PreTrainedModel, first: int) -> None:
     # A key-value cache of the branch begins with the branch's own first layer.
     for module in remaining.modules():
         if "layer_idx" in vars(module):
-            module.layer_idx = int(vars(module)["layer_idx"]) - first
+            vars(module)["layer_idx"] -= first
 
 
 def _layer_list(decoder: PreTrainedModel) -> tuple[str, nn.ModuleList]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import BackwardCFunction, once_differentiable
 from transformers import PreTrainedModel
 
 from expound.errors import ModelRefused
@@ -72,8 +72,9 @@ def response_logprobs(hidden: Tensor, targets: Tensor, head: FrozenHead, tempera
     The log-probabilities carry gradients to `hidden`; the entropy carries none. The backward pass needs no logits: the
     forward pass keeps for each row the direction in which its log-probability grows [n, width].
     """
-    wanted = torch.is_grad_enabled() and hidden.requires_grad
-    logprobs, entropy = _ResponseLogprobs.apply(hidden, targets, head, temperature, wanted)
+    logprobs, entropy = _ResponseLogprobs.apply(  # type: ignore[no-untyped-call]
+        hidden if torch.is_grad_enabled() else hidden.detach(), targets, head, temperature
+    )
     return TokenLogprobs(logprobs, entropy)
 
 
@@ -92,8 +93,9 @@ def logprobs_at(hidden: Tensor, targets: Tensor, head: FrozenHead, temperatures:
 class _ResponseLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(
-        context: FunctionCtx, hidden: Tensor, targets: Tensor, head: FrozenHead, temperature: float, wanted: bool
+        context: BackwardCFunction, hidden: Tensor, targets: Tensor, head: FrozenHead, temperature: float
     ) -> tuple[Tensor, Tensor]:
+        wanted = context.needs_input_grad[0]
         logprobs, entropy = hidden.new_empty(len(targets)), hidden.new_empty(len(targets))
         direction = torch.empty_like(hidden) if wanted else hidden.new_empty(0)
         for rows in _chunks(len(targets), head):
@@ -108,9 +110,9 @@ class _ResponseLogprobs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: FunctionCtx, gradient: Tensor, _entropy: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(context: BackwardCFunction, gradient: Tensor, _entropy: Tensor) -> tuple[Tensor, None, None, None]:
         (direction,) = context.saved_tensors
-        return gradient[:, None] * direction, None, None, None, None
+        return gradient[:, None] * direction, None, None, None
 
 
 def _chunks(rows: int, head: FrozenHead) -> Iterator[slice]:

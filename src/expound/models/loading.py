@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from expound.errors import ModelNotFound, ModelRefused, PromptError
@@ -126,7 +133,7 @@ def _refuse_unusable(folder: Path, named: Path) -> None:
             raise ModelRefused(f"{named} holds its weights as {pickled[0]}, which may run code when opened.", _CONVERT)
         raise ModelNotFound(f"{named} holds no .safetensors weights.", _CONVERT)
     kind = str(config.get("model_type", ""))
-    if kind not in CONFIG_MAPPING_NAMES:
+    if kind not in CONFIG_MAPPING:
         own_code = "brings code of its own, which is never run" if "auto_map" in config else "is of an unknown kind"
         raise ModelRefused(
             f"{named} {own_code} (model_type '{kind}').", "Choose a model that transformers knows without extra code."
@@ -138,7 +145,9 @@ def _refuse_readers(config: dict[str, Json], kind: str, named: Path) -> None:
     able = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
     architectures = config.get("architectures")
     first = architectures[0] if isinstance(architectures, list) and architectures else None
-    reads_both_ways = config.get("is_encoder_decoder") is True or (_is_encoder(kind) and config.get("is_decoder") is not True)
+    reads_both_ways = config.get("is_encoder_decoder") is True or (
+        _is_encoder(kind) and config.get("is_decoder") is not True
+    )
     if able is None or first not in (None, able) or reads_both_ways:
         raise ModelRefused(
             f"{named} is a {first or kind}, which cannot write text token by token.",
@@ -185,7 +194,7 @@ def _model(folder: Path, named: Path) -> tuple[PreTrainedModel, tuple[str, ...]]
 
 def _read(folder: Path, named: Path, attention: str) -> PreTrainedModel:
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        read = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.float32,
             attn_implementation=attention,
@@ -196,10 +205,11 @@ def _read(folder: Path, named: Path, attention: str) -> PreTrainedModel:
         )
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelRefused(f"{named} cannot be read ({first_line(error)}).", _CONVERT) from error
+    # With the report asked for, what comes back is a pair; the library's types do not say so.
+    model, report = cast(tuple[PreTrainedModel, dict[str, set[str]]], read)
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelRefused(f"{named} lacks weights ({len(missing)}, the first is {missing[0]}).", "Fetch it again.")
-    assert isinstance(model, PreTrainedModel)
     return model
 
 

@@ -58,7 +58,9 @@ def make_low_rank(decoder: PreTrainedModel, live: int, first: int, generator: to
 
 def tensors_of(layers: Mapping[str, LowRank]) -> dict[str, Parameter]:
     """Return what learns, in a fixed order, as "20.mlp.up_proj.a" and ".b"."""
-    return {f"{name}.{part}": tensor for name, layer in layers.items() for part, tensor in (("a", layer.a), ("b", layer.b))}
+    return {
+        f"{name}.{part}": tensor for name, layer in layers.items() for part, tensor in (("a", layer.a), ("b", layer.b))
+    }
 
 
 def merged_copy(model: PreTrainedModel, deltas: Mapping[str, Tensor]) -> PreTrainedModel:

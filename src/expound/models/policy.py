@@ -17,7 +17,7 @@ from expound.models.head import head_of
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.low_rank import merged_copy
 from expound.models.quiet import quiet
-from expound.records import Conversation, Prompt, Response, SamplingKey, content_id
+from expound.records import Conversation, Json, Prompt, Response, SamplingKey, content_id
 from expound.settings import SamplingSettings
 
 CHUNK_PROMPTS = 16
@@ -27,8 +27,12 @@ _POLICY = "policy."
 
 def policy_id(reference: str, state: Mapping[str, Tensor]) -> str:
     """Return the id of a tuned policy: the hash of the reference's identity and the "policy." tensors of a branch."""
-    tensors = [
-        [name, list(tensor.shape), hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()]
+    tensors: list[Json] = [
+        [
+            name,
+            [int(size) for size in tensor.shape],
+            hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest(),
+        ]
         for name, tensor in sorted(state.items())
         if name.startswith(_POLICY)
     ]
@@ -50,12 +54,12 @@ class ModelPolicy:
         Errors: ModelRefused when the branch was tuned on a model of another shape.
         """
         self._loaded, self._render, self._sampling = loaded, render, sampling
-        deltas = {name.removeprefix(_POLICY): tensor for name, tensor in (branch or {}).items() if name.startswith(_POLICY)}
+        deltas = {
+            name.removeprefix(_POLICY): tensor for name, tensor in (branch or {}).items() if name.startswith(_POLICY)
+        }
         self._model = merged_copy(loaded.model, deltas) if branch is not None else loaded.model
         self._id = loaded.identity if branch is None else policy_id(loaded.identity, branch)
-        self._speaker = Speaker(
-            decoder_of(self._model), head_of(self._model), loaded.end_tokens, loaded.pad_token
-        )
+        self._speaker = Speaker(decoder_of(self._model), head_of(self._model), loaded.end_tokens, loaded.pad_token)
 
     @property
     def id(self) -> str:
@@ -63,7 +67,7 @@ class ModelPolicy:
         return self._id
 
     def chunks(self, prompts: Sequence[Prompt]) -> Sequence[tuple[Prompt, ...]]:
-        """Return the prompts in groups of about equal length that are sampled together; depends on the prompts alone."""
+        """Return the prompts in groups of like length that are sampled together; depends on the prompts alone."""
         lengths = {prompt.id: len(self._ids(prompt, 0)) for prompt in prompts}
         ordered = sorted(prompts, key=lambda prompt: (lengths[prompt.id], prompt.id))
         return [tuple(ordered[start : start + CHUNK_PROMPTS]) for start in range(0, len(ordered), CHUNK_PROMPTS)]

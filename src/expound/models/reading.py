@@ -29,7 +29,7 @@ class Layout:
     """Some episodes of a rollout, with each prompt once; entries are indices into the rollout's tokens.
 
     `prompts` int64 [prompts, P] padded at the front with `prompt_mask` (1 = a real token); `responses` int64 [rows, R]
-    padded at the end; `prompt_of` int64 [rows]; `episodes`, `lengths`: number and response tokens of each row's episode.
+    padded at the end; `prompt_of` int64 [rows]; `episodes`, `lengths`: number and response tokens of a row's episode.
     """
 
     prompts: Tensor

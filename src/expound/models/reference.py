@@ -69,7 +69,9 @@ def _package_roots(module: str) -> Sequence[Path]:
 
 
 def _neighbours(roots: Sequence[Path], suffix: str) -> str:
-    found = sorted({str(path.relative_to(root)) for root in roots for path in root.rglob(f"*{suffix}") if path.is_file()})
+    found = sorted(
+        {str(path.relative_to(root)) for root in roots for path in root.rglob(f"*{suffix}") if path.is_file()}
+    )
     if not found:
         return f"It holds no {suffix} file at all." if suffix else _FORMS
     return f"It holds: {', '.join(found[:10])}{' ...' if len(found) > 10 else ''}."
