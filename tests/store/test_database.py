@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +128,31 @@ def test_a_locked_file_is_waited_for_and_then_refused(tmp_path: Path) -> None:
         assert book.add(Rater("r1", "Ada")) == 1
 
 
+def test_a_new_file_that_another_program_is_filling_is_refused(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "expound.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE customers (name TEXT)")
+    with pytest.raises(StorageError, match="another program keeps it locked"):
+        open_book(tmp_path, busy_seconds=0.2)
+    other.execute("ROLLBACK")
+    other.close()
+    open_book(tmp_path).close()
+
+
+def test_many_open_a_new_book_at_once(tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        with open_book(tmp_path) as book:
+            book.add(Rater(f"r{number}", "Ada"))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with open_book(tmp_path) as book:
+        assert len(book.raters()) == 6
+
+
 # --- failures of the disk -----------------------------------------------------------------------------------------
 
 
@@ -204,6 +230,7 @@ def test_a_request_that_breaks_a_constraint_hurts_no_other_in_its_group(tmp_path
     threads += [threading.Thread(target=ask, args=(name, insert(name[0]))) for name in ("a", "b", "a again")]
     for thread in threads:
         thread.start()
+    time.sleep(0.3)  # so that the three wait together and become one group
     release.set()
     for thread in threads:
         thread.join()
@@ -223,6 +250,50 @@ def test_a_bug_in_a_request_comes_back_and_ends_the_writer(tmp_path: Path) -> No
         database.write(lambda _: 1 // 0)
     with pytest.raises(StorageError, match="stopped"):
         database.write(lambda _: 1)
+    database.close()
+
+
+def test_what_waits_when_the_book_is_closed_is_still_written(tmp_path: Path) -> None:
+    database = Database(locate(tmp_path))
+    release = threading.Event()
+    done: list[int] = []
+    works: list[Callable[[Connection], int]] = [lambda _: int(release.wait(10)), lambda _: 2, lambda _: 3]
+    threads = [threading.Thread(target=lambda work=work: done.append(database.write(work))) for work in works]
+    threads.append(threading.Thread(target=database.close))
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)  # so that each comes after the one before
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == [1, 2, 3]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_who_waits_behind_a_bug_is_told(tmp_path: Path) -> None:
+    database = Database(locate(tmp_path))
+    release = threading.Event()
+    told: list[str] = []
+
+    def refused(_: Connection) -> None:
+        raise InputError("no.", "Never.")
+
+    def ask(work: Callable[[Connection], object], rows: int) -> None:
+        try:
+            database.write(work, rows)
+        except (ZeroDivisionError, StorageError, InputError) as error:
+            told.append(type(error).__name__)
+
+    # The first fills a group; the second is refused, so that the group of the last three is run one by one.
+    asked = [(lambda _: release.wait(10), 2000), (refused, 1), (lambda _: 1 // 0, 1), (lambda _: 1, 1)]
+    threads = [threading.Thread(target=ask, args=arguments) for arguments in asked]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)  # so that each waits behind the one before
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["InputError", "StorageError", "ZeroDivisionError"]
     database.close()
 
 

@@ -34,7 +34,7 @@ class Database:
     def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = path
         _make_private(path)
-        revision = _examine(path)
+        revision = _examine(path, busy_seconds)
         self._writing = _engine(path, busy_seconds, "BEGIN IMMEDIATE")
         self._reading = _engine(path, busy_seconds, "BEGIN")
         with storage_errors(path):
@@ -166,12 +166,12 @@ def _make_private(path: Path) -> None:
         ) from error
 
 
-def _examine(path: Path) -> str | None:
+def _examine(path: Path, busy_seconds: float) -> str | None:
     """Return the schema's revision, None for a new file, without changing anything.
 
     Errors: StorageError for what is damaged, locked, another program's, or a newer version's.
     """
-    with storage_errors(path), closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+    with storage_errors(path), closing(sqlite3.connect(path, timeout=busy_seconds)) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         if not tables:
             return None

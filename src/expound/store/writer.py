@@ -43,6 +43,7 @@ class Writer:
         self._lock = threading.Lock()
         self._ended: StorageError | None = None
         self._broken: StorageError | None = None
+        self._stopped = StorageError(f"the writer of {path} stopped.", "Run the same command again.")
         self._thread = threading.Thread(target=self._run, name="expound writer", daemon=True)
         self._thread.start()
 
@@ -74,9 +75,12 @@ class Writer:
     def _run(self) -> None:
         try:
             while group := self._next_group():
-                self._commit(group)
+                try:
+                    self._commit(group)
+                finally:
+                    _refuse([request for request in group if not request.done.done()], self._stopped)
         finally:
-            self._end(StorageError(f"the writer of {self._path} stopped.", "Run the same command again."))
+            self._end(self._stopped)
             self._fail_waiting()
 
     def _next_group(self) -> Sequence[Request]:
