@@ -10,8 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expound import creation, demonstration, loop
+from expound.creation import Given, create, preview
+from expound.demonstration import Shown, walk
 from expound.errors import ModelRefused, WaitingForPeople
+from expound.loop import ask as ask_round
+from expound.loop import collect, run_round
+from expound.loop import fit as fit_round
+from expound.loop import measure as measure_round
+from expound.loop import sample as sample_round
+from expound.loop import settle as settle_round
+from expound.loop import tune as tune_round
 from expound.ports import Progress
 from expound.project import Project, open_project
 from expound.records import Conversation, Decision, PolicyRecord, RewardCard, SamplingKey, Settlement
@@ -38,7 +46,7 @@ def init(
     *,
     task: str = "answer",
     model: str = DEFAULT_MODEL,
-    prompts: Sequence[creation.Given] = (),
+    prompts: Sequence[Given] = (),
     example: str | None = None,
 ) -> Handle:
     """Make a project folder and return its handle.
@@ -47,7 +55,7 @@ def init(
     example of the package.
     Errors: ProjectNotFound when the folder holds a project already, PromptError, SettingsError.
     """
-    creation.create(Path(folder), task=task, model=model, prompts=prompts, example=example)
+    create(Path(folder), task=task, model=model, prompts=prompts, example=example)
     return open(folder)
 
 
@@ -57,9 +65,9 @@ def open(folder: Folder = ".", progress: Progress | None = None) -> Handle:
         return Handle(Path(folder), progress)
 
 
-def demo(folder: Folder = "expound-demo", *, seed: int = 0, progress: Progress | None = None) -> demonstration.Shown:
+def demo(folder: Folder = "expound-demo", *, seed: int = 0, progress: Progress | None = None) -> Shown:
     """Walk the example through two rounds with a simulated panel; continues where it was interrupted."""
-    return demonstration.walk(Path(folder), seed, progress or PlainProgress())
+    return walk(Path(folder), seed, progress or PlainProgress())
 
 
 def run(
@@ -80,7 +88,7 @@ def run(
     with open_project(path, shown, wait=wait) as project, site_child(project, port, shown):
         for _ in range(rounds):
             try:
-                decision = loop.run_round(project)
+                decision = run_round(project)
             except WaitingForPeople as waiting:
                 if wait:
                     raise
@@ -94,7 +102,7 @@ def sample(folder: Folder = ".", *, progress: Progress | None = None) -> int:
     """Sample the open round's responses to the train prompts; return how many there are."""
     with open_project(Path(folder), progress or PlainProgress()) as project:
         current = project.open_round()
-        loop.sample(project, current)
+        sample_round(project, current)
         return len(project.book.responses("train", round_=current.number))
 
 
@@ -102,8 +110,8 @@ def ask(folder: Folder = ".", *, progress: Progress | None = None) -> int:
     """Make the open round's ballots; return how many there are."""
     with open_project(Path(folder), progress or PlainProgress()) as project:
         current = project.open_round()
-        loop.sample(project, current)
-        loop.ask(project, current)
+        sample_round(project, current)
+        ask_round(project, current)
         return len(project.book.ballots("train", round_=current.number))
 
 
@@ -126,26 +134,26 @@ def settle(folder: Folder = ".", *, round_: int | None = None, progress: Progres
     """Collect what the simulated panel still owes and weigh the raters; return verdicts and skills."""
     with open_project(Path(folder), progress or PlainProgress()) as project:
         current = project.round(round_)
-        loop.collect(project, current, "train")
-        return loop.settle(project, current)
+        collect(project, current, "train")
+        return settle_round(project, current)
 
 
 def fit(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> RewardCard:
     """Fit the reward model to the round's settlement."""
     with open_project(Path(folder), progress or PlainProgress()) as project:
-        return loop.fit(project, project.round(round_))
+        return fit_round(project, project.round(round_))
 
 
 def tune(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> PolicyRecord:
     """Update the policy with PPO; resumes from the last checkpoint."""
     with open_project(Path(folder), progress or PlainProgress()) as project:
-        return loop.tune(project, project.round(round_))
+        return tune_round(project, project.round(round_))
 
 
 def measure(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> Decision:
     """Compare tuned and reference on held-out prompts, blind, and decide."""
     with open_project(Path(folder), progress or PlainProgress()) as project:
-        return loop.measure(project, project.round(round_))
+        return measure_round(project, project.round(round_))
 
 
 def report(folder: Folder = ".", *, round_: int | None = None) -> Path:
@@ -201,7 +209,7 @@ class Handle:
 
     def preview(self) -> str:
         """Return the first prompts as the model will see them."""
-        return creation.preview(self.folder)
+        return preview(self.folder)
 
     def run(self, *, rounds: int = 1, wait: bool = True) -> Decision | Waiting:
         """Walk the whole road."""

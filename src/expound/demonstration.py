@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from expound import creation, loop
+from expound.creation import create
 from expound.files import write_file
+from expound.loop import run_round
 from expound.panel.simulated import gold_of
 from expound.ports import GoldLine, Policy, Progress
 from expound.project import Project, open_project
@@ -39,14 +40,17 @@ class Shown:
 def walk(folder: Path, seed: int, progress: Progress, example: str = "answer") -> Shown:
     """Make the example's project in `folder` if it is not there, walk what is missing of two rounds, and tell."""
     if not (folder / "project.toml").exists():
-        creation.create(folder, task="", model="", prompts=(), example=example)
+        create(folder, task="", model="", prompts=(), example=example)
         _set_seed(folder, seed)
     with open_project(folder, progress) as project:
         decided = {decision.round for decision in project.book.decisions()}
-        while len(decided) < ROUNDS:
-            decided.add(loop.run_round(project).round)
-            _tell_round(project, progress)
-        return _show(project, progress)
+        for number in range(1, ROUNDS + 1):
+            if number not in decided:
+                run_round(project)
+            current = project.round(number)
+            if not project.gold_path(current).exists():
+                _tell_round(project, current, progress)
+        return _show(project)
 
 
 def _set_seed(folder: Path, seed: int) -> None:
@@ -54,34 +58,17 @@ def _set_seed(folder: Path, seed: int) -> None:
     write_file(path, path.read_text(encoding="utf-8").replace("[panel]", f"seed = {seed}\n\n[panel]", 1))
 
 
-def _tell_round(project: Project, progress: Progress) -> None:
-    current = project.latest_round()
-    assert current is not None
-    gold = gold_lines(project, current, progress)
-    write_report(project.book, project.report_input(current, gold), project.folder)
+def _tell_round(project: Project, current: Round, progress: Progress) -> None:
+    """Ask the hidden utility about the round, keep what it says beside the round, and write the round's page."""
+    lines = [asdict(line) for line in _gold(project, current, progress)]
+    write_file(project.gold_path(current), json.dumps(lines, indent=1))
+    write_report(project.book, project.report_input(current), project.folder)
 
 
-def _show(project: Project, progress: Progress) -> Shown:
-    rounds = project.book.rounds()[:ROUNDS]
-    gold = tuple(line for current in rounds for line in gold_lines(project, current, progress))
-    decisions = project.book.decisions()
-    return Shown(decisions, gold, _terminal_text(project, rounds[-1], gold))
-
-
-def gold_lines(project: Project, current: Round, progress: Progress) -> tuple[GoldLine, ...]:
-    """Return the hidden utility of reference and tuned after a round; computed once and kept in the round's folder."""
-    kept = project.round_folder(current) / "gold.json"
-    if not kept.exists():
-        lines = _gold(project, current, progress)
-        write_file(kept, json.dumps([asdict(line) for line in lines], indent=1))
-    return tuple(_parsed(line) for line in json.loads(kept.read_text(encoding="utf-8")))
-
-
-def _parsed(line: dict[str, object]) -> GoldLine:
-    interval = line["interval"]
-    assert interval is None or isinstance(interval, list)
-    values = {**line, "interval": None if interval is None else (float(interval[0]), float(interval[1]))}
-    return GoldLine(**values)  # type: ignore[arg-type]
+def _show(project: Project) -> Shown:
+    last = project.book.rounds()[ROUNDS - 1]
+    gold = project.gold_lines(last)
+    return Shown(project.book.decisions(), gold, _terminal_text(project, last, gold))
 
 
 def _gold(project: Project, current: Round, progress: Progress) -> list[GoldLine]:

@@ -16,6 +16,7 @@ from expound.records import (
     Decision,
     Evaluation,
     Example,
+    Json,
     Judgment,
     PolicyRecord,
     Prompt,
@@ -307,7 +308,7 @@ class ReportInput:
 
     project: str
     round: Round
-    metrics: Sequence[Mapping[str, float]]
+    metrics: Sequence[Mapping[str, Json]]
     alarms: Sequence[Alarm]
     skills: Sequence[Skill]
     seconds: Mapping[str, float]

@@ -20,14 +20,13 @@ from typing import IO, TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from expound import settings as settings_module
 from expound.errors import FolderBusy, ProjectNotFound, SettingsError, WaitingForPeople
 from expound.files import write_file
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
 from expound.ports import GoldLine, Panel, Policy, Progress, ReportInput, RewardTask
 from expound.records import Alarm, Json, PolicyRecord, Prompt, Response, RewardCard, Round, Settlement, Split
-from expound.settings import PpoSettings, SamplingSettings, Settings
+from expound.settings import PpoSettings, SamplingSettings, Settings, changed_keys, dump, parse, undump
 from expound.store.book import LogBook, open_book
 from expound.tasks.kinds import Task
 from expound.tasks.kinds import load as load_task
@@ -89,7 +88,7 @@ class Project:
         return self._begin(number)
 
     def _begin(self, number: int) -> Round:
-        frozen = settings_module.dump(self.settings)
+        frozen = dump(self.settings)
         current = Round(number, self.settings.project.seed, frozen, json.dumps(versions(), sort_keys=True))
         folder = self.round_folder(current)
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +97,7 @@ class Project:
         return current
 
     def _tell_changed(self, current: Round) -> None:
-        keys = settings_module.changed_keys(self.settings_of(current), self.settings)
+        keys = changed_keys(self.settings_of(current), self.settings)
         if keys:
             self.progress.say(
                 f"project.toml has changed ({', '.join(keys)}); round {current.number} is open and keeps its settings, "
@@ -125,7 +124,7 @@ class Project:
 
     def settings_of(self, current: Round) -> Settings:
         """Return the settings that were frozen when the round began."""
-        return settings_module.undump(current.settings)
+        return undump(current.settings)
 
     def round_folder(self, current: Round) -> Path:
         """Return rounds/NNN."""
@@ -281,7 +280,17 @@ class Project:
         ]
         return [*lines, f"  threads: {free_cores()}"]
 
-    def report_input(self, current: Round, gold: Sequence[GoldLine] = ()) -> ReportInput:
+    def gold_path(self, current: Round) -> Path:
+        """Return where a demonstration keeps what the hidden utility says of a round."""
+        return self.round_folder(current) / "gold.json"
+
+    def gold_lines(self, current: Round) -> tuple[GoldLine, ...]:
+        """Return what the hidden utility says of the rounds up to this one; empty but in a demonstration."""
+        paths = [self.gold_path(known) for known in self.book.rounds() if known.number <= current.number]
+        reader = TypeAdapter(tuple[GoldLine, ...])
+        return tuple(line for path in paths if path.exists() for line in reader.validate_json(path.read_text("utf-8")))
+
+    def report_input(self, current: Round) -> ReportInput:
         """Return what the round's report shows beside the book."""
         path = self.round_folder(current) / "metrics.jsonl"
         metrics = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
@@ -291,7 +300,8 @@ class Project:
         settlement = self.settlement(current)
         skills = settlement.skills if settlement else ()
         name = self.settings.project.name
-        return ReportInput(name, current, metrics, alarms, skills, self.seconds(current), gold)
+        seconds, gold = self.seconds(current), self.gold_lines(current)
+        return ReportInput(name, current, metrics, alarms, skills, seconds, gold)
 
     def note_alarms(self, current: Round, alarms: Sequence[Alarm]) -> None:
         """Say the alarms of the tuning and keep them in the round's log."""
@@ -364,7 +374,7 @@ def read_settings(folder: Path) -> Settings:
         ) from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8 text: {error.reason}.", "Save it as UTF-8.") from error
-    return settings_module.parse(text, str(path))
+    return parse(text, str(path))
 
 
 def versions() -> dict[str, str]:
