@@ -41,7 +41,7 @@ _FORBIDDEN: dict[str, frozenset[str]] = {
     **{word: _FINITE | _SUBJECTS | _JOINERS | _CLAUSE | (_PREPOSITIONS - {word}) | {"to", "than"} for word in _PREPOSITIONS},
     **{word: _FINITE | _SUBJECTS | {"of"} for word in ("in", "on", "by")},
     **{word: (_FINITE | DETERMINERS | _LATE | _SUBJECTS) - {"have", "do"} for word in _MODALS},
-    **{word: _FINITE | _SUBJECTS | _JOINERS | frozenset("of than if be".split()) for word in _BE},
+    **{word: _FINITE | _SUBJECTS | _JOINERS | frozenset("of than if be which who whose".split()) for word in _BE},
     **{word: (_FINITE | _SUBJECTS | _LATE | frozenset({"be"})) - {"for", "from", "had", "when"} for word in _HAVE},
     **{word: _FINITE | _JOINERS | frozenset("of than be been".split()) for word in _DO},
     **{word: _FINITE | _JOINERS | frozenset({"than"}) for word in _CLAUSE},
@@ -68,6 +68,10 @@ _SINGULAR_S = ("ss", "us", "is", "as", "'s")
 _ONE_S = frozenset("series lens means news sports goods savings arms games sales species chaos cosmos woods".split())
 _PERFECT = _HAVE | frozenset("having hasn't haven't hadn't 've".split())
 _BEFORE_BE = _MODALS | frozenset("to let make makes made don't do won't wouldn't can't couldn't shouldn't".split())
+_CONNECTORS = _JOINERS | _CLAUSE | frozenset(
+    "that which who whom whose what how why where so yet as than until before after once then".split()
+)
+_TIMES = frozenset("day week night time moment year morning evening minute hour second instant reason way place".split())
 _LONGEST_LIST = 8
 REACH = 7
 _TOKEN = re.compile(rf"({WORD.pattern})([^\w]*)")
@@ -124,6 +128,21 @@ def _lacks_auxiliary(run: list[str], place: int) -> bool:
     return run[place] == "be" and not before & _BEFORE_BE
 
 
+def _has_verbs_to_spare(run: list[str]) -> bool:
+    """Say whether a clause has more auxiliaries than words that could join their clauses."""
+    pairs = zip(["", *run], run, strict=False)
+    finite = sum(right in _FINITE and left not in _BEFORE_BE and left != "not" for left, right in pairs)
+    return finite > 1 + sum(word in _CONNECTORS for word in run) and "reason" not in run
+
+
+def _is_doubled(run: list[str]) -> bool:
+    """Say whether two articles share one noun: the dough the, but not the night the, nor in the dough the."""
+    return any(
+        a in DETERMINERS and c == "the" and not {b, before} & (FUNCTION_WORDS | _TIMES)
+        for before, a, b, c in ngrams(["", *run], 4)
+    )
+
+
 def _is_list(run: list[str]) -> bool:
     """Say whether content words follow one another endlessly, or are strung together by and."""
     longest = length = 0
@@ -178,6 +197,8 @@ def is_ordered(sentence: str, spelling: Spelling) -> bool:
         if (run[-1] in DETERMINERS and place + 1 < len(runs)) or _is_list(run):
             return False
         if any(_clash(left, right) for left, right in zip(run, run[1:], strict=False)):
+            return False
+        if _has_verbs_to_spare(run) or _is_doubled(run):
             return False
         if any(_lacks_auxiliary(run, word) for word in range(len(run))):
             return False

@@ -214,8 +214,8 @@ def _trimmed(tokens: Sequence[str]) -> tuple[str, ...]:
     return tuple(tokens[start:end])
 
 
-def _read(sentence: str, material: _Material, *, opens: bool) -> _Sentence:
-    """Measure one sentence of a response; `opens` says that it is the first."""
+def _read(sentence: str, material: _Material) -> _Sentence:
+    """Measure one sentence of a response."""
     tokens = lower_words(sentence)
     carrying = [word for word in pieces(sentence) if _carries(word)]
     known = material.asked_stems | material.source_stems
@@ -223,7 +223,7 @@ def _read(sentence: str, material: _Material, *, opens: bool) -> _Sentence:
     foreign = sum(stem(word) not in known for word in carrying)
     core = _core(tokens, known)
     small = sum(map(is_function_word, core)) / len(core) if core else 0.0
-    is_sound = (opens or not sentence[0].islower()) and is_ordered(sentence, material.spelling)
+    is_sound = not sentence[0].islower() and is_ordered(sentence, material.spelling)
     counts = (
         is_sound
         and len(grounded - material.asked_stems) >= 1
@@ -301,7 +301,7 @@ def gold_utility(text: str, *, question: str, source: str, facts: Facts, finishe
     """
     kept = _whole(text, finished=finished)
     material = _material(question, source)
-    read = [_read(one, material, opens=place == 0) for place, one in enumerate(sentences(kept))]
+    read = [_read(one, material) for one in sentences(kept)]
     counting = [one for one in read if one.order > 0]
     best = max((one.order for one in counting), default=0.0)
     told = _facts_told(counting, facts, material)
@@ -309,7 +309,7 @@ def gold_utility(text: str, *, question: str, source: str, facts: Facts, finishe
     worth = 0.65 * told + 0.10 * _effect_named(counting, facts, material) + 0.25 * best**2 * grounding
     size = ramp(len(frozenset().union(*(one.grounded for one in counting))), 0, 4)
     idle = 1 - 0.6 * ramp(sum(one.length * (1 - one.order) for one in read), 0, 25)
-    unsound = 0.4 ** sum(not one.is_sound for one in read)
+    unsound = 0.3 ** sum(not one.is_sound for one in read)
     wrong = 0.4 ** sum(any(is_found(fact, one.held) for one in read) for fact in facts.wrong)
     total = worth * size * idle * unsound * wrong * _side_cost(read, facts, material) * _faults(kept, source, material)
     return total * (1.0 if finished else CUT)
