@@ -72,7 +72,7 @@ def draw(logits: Tensor, temperature: float, uniform: Tensor) -> tuple[Tensor, T
     total = torch.logsumexp(scaled, dim=1, keepdim=True)
     if temperature > 0:
         cumulative = (scaled - total).exp_().cumsum_(dim=1)
-        wanted = uniform[:, None].to(cumulative) * cumulative[:, -1:]
+        wanted = (uniform[:, None].to(cumulative) * cumulative[:, -1:]).clamp_(min=torch.finfo(cumulative.dtype).tiny)
         tokens = torch.searchsorted(cumulative, wanted)
     else:
         tokens = scaled.argmax(dim=1, keepdim=True)

@@ -24,12 +24,16 @@ _LAW_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class FrozenHead:
-    """The map from final states to logits: weight [vocabulary, width], bias [vocabulary] or None, scale, soft cap."""
+    """The map from final states to logits: weight [vocabulary, width], bias [vocabulary] or None, scale, soft cap.
+
+    `chunk_bytes` of logits, as fp32, exist at a time.
+    """
 
     weight: Tensor
     bias: Tensor | None = None
     scale: float = 1.0
     cap: float | None = None
+    chunk_bytes: int = CHUNK_BYTES
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits [..., vocabulary] of final states [..., width]."""
@@ -40,7 +44,7 @@ class FrozenHead:
     @property
     def chunk_rows(self) -> int:
         """Return how many rows of logits fill a chunk."""
-        return max(_LEAST_ROWS, CHUNK_BYTES // (4 * self.weight.shape[0]))
+        return max(_LEAST_ROWS, self.chunk_bytes // (4 * self.weight.shape[0]))
 
 
 def head_of(model: PreTrainedModel) -> FrozenHead:
