@@ -1,11 +1,72 @@
-"""Randomness from keys."""
+"""Intervals and tests, each beside scipy's own."""
 
 from __future__ import annotations
 
-from expound.statistics import keyed_generator
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from expound.statistics import bootstrap_interval, cluster_interval, rank_correlation, sign_test, wilson
 
 
-def test_a_generator_depends_on_its_key_alone() -> None:
-    assert keyed_generator("a", 1).random() == keyed_generator("a", 1).random()
-    assert keyed_generator("a", 1).random() != keyed_generator("a", 2).random()
-    assert keyed_generator("a", "1").random() != keyed_generator("a", 1).random()
+def skewed(n: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.random.default_rng(5).exponential(size=n)
+
+
+def test_the_bootstrap_is_the_percentile_interval() -> None:
+    values = skewed(40)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
+    assert bootstrap_interval(list(values)) == pytest.approx(tuple(theirs), abs=0.02)
+
+
+def test_the_bootstrap_depends_on_its_seed_alone_and_stays_inside_the_values() -> None:
+    values = list(skewed(25))
+    assert bootstrap_interval(values, seed=3) == bootstrap_interval(values, seed=3)
+    assert bootstrap_interval(values, seed=3) != bootstrap_interval(values, seed=4)
+    assert bootstrap_interval([0.7, 0.7]) == pytest.approx((0.7, 0.7))
+    narrow, wide = bootstrap_interval(values, level=0.5), bootstrap_interval(values)
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_a_large_bootstrap_is_drawn_in_parts() -> None:
+    low, high = bootstrap_interval(list(skewed(1_500)), draws=1_000)
+    assert low < float(skewed(1_500).mean()) < high
+
+
+def test_few_clusters_get_students_interval_and_fewer_none() -> None:
+    values = list(skewed(30))
+    theirs = stats.ttest_1samp(values, 0.0).confidence_interval()
+    assert cluster_interval(values) == pytest.approx((theirs.low, theirs.high))
+    assert cluster_interval(values[:20]) is not None
+    assert cluster_interval(values[:19]) is None
+
+
+def test_many_clusters_get_the_normal_interval() -> None:
+    values = skewed(60)
+    theirs = stats.norm.interval(0.95, loc=values.mean(), scale=stats.sem(values))
+    assert cluster_interval(list(values)) == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 12), (5, 12), (12, 12), (311, 900)])
+def test_wilson_is_wilson(successes: int, n: int) -> None:
+    theirs = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert wilson(successes, n) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_nothing_counted_means_nothing_known() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert sign_test(0, 0) == 1.0
+
+
+def test_the_sign_test_doubles_the_smaller_tail() -> None:
+    assert sign_test(3, 9) == pytest.approx(2 * stats.binom.cdf(3, 12, 0.5))
+    assert sign_test(9, 3) == sign_test(3, 9)
+
+
+def test_rank_correlation_shares_the_ranks_of_equal_values() -> None:
+    first, second = [3, 1, 2, 2, 5, 1], [1, 1, 4, 2, 9, 0]
+    assert rank_correlation(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
+    assert rank_correlation([1, 2, 3], [10, 20, 40]) == pytest.approx(1)
+    assert math.isnan(rank_correlation([1, 2, 3], [4, 4, 4]))
