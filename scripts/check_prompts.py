@@ -14,7 +14,7 @@ from pathlib import Path
 
 from expound.errors import PromptError
 from expound.panel.order import Spelling, is_ordered
-from expound.panel.utility import STOCK, Fact, Facts, gold_utility, is_found, pieces
+from expound.panel.utility import FACT_WEIGHTS, STOCK, Fact, Facts, gold_utility, is_found, pieces
 from expound.text import is_ended, is_function_word, lower_words, names, ngrams, numbers, sentences, stems
 
 KEYS = ["id", "split", "text", "source", "meta"]
@@ -85,10 +85,9 @@ def _spread(fact: Fact, text: str, asked: Sequence[str]) -> bool:
 
 
 def fact_faults(entry: Entry) -> Iterator[str]:
-    """Find facts that are missing, too loose or too broad."""
+    """Find facts that are missing or too broad."""
     asked = pieces(entry.question)
-    for name in ("reason", "mechanism", "evidence"):
-        fact: Fact = getattr(entry.facts, name)
+    for name, fact in zip(FACT_WEIGHTS, (told for told, _ in entry.facts.weighted()), strict=True):
         if not 2 <= len(fact) <= 3:
             yield f"{name} has {len(fact)} groups, not 2 or 3"
         if not _holds(fact, entry.facts.ideal, asked):
@@ -97,31 +96,35 @@ def fact_faults(entry: Entry) -> Iterator[str]:
             yield f"{name} is not found in the source (two neighbouring sentences at most)"
         if _holds(fact, entry.question):
             yield f"{name} is found in the question"
-    for fact in (entry.facts.reason, entry.facts.mechanism, entry.facts.evidence, *entry.facts.side, *entry.facts.wrong):
-        yield from member_faults(fact, asked)
+        yield from member_faults(fact)
+
+
+def other_faults(entry: Entry) -> Iterator[str]:
+    """Find faults of side facts and wrong wordings."""
+    ideal, source = sentences(entry.facts.ideal), sentences(entry.source)
     if not entry.facts.side:
         yield "no side fact"
     if not 2 <= len(entry.facts.wrong) <= 4:
         yield f"{len(entry.facts.wrong)} wrong wordings, not 2 to 4"
     for side in entry.facts.side:
+        yield from member_faults(side)
         if _holds(side, entry.facts.ideal):
             yield f"side fact {side} is found in the ideal"
         if not _holds(side, entry.source):
             yield f"side fact {side} is not found in a sentence of the source"
     for wrong in entry.facts.wrong:
-        yield from (f"wrong {wrong} is found in {one!r}" for one in (*sentences(entry.facts.ideal), *sentences(entry.source))
-                    if is_found(wrong, pieces(one)))
+        yield from member_faults(wrong)
+        yield from (f"wrong {wrong} is found in {one!r}" for one in (*ideal, *source) if is_found(wrong, pieces(one)))
 
 
-def member_faults(fact: Fact, asked: Sequence[str]) -> Iterator[str]:
+def member_faults(fact: Fact) -> Iterator[str]:
     """Find word starts that match too much."""
-    for group in fact:
-        for member in group:
-            if len(member) < 2 and not member.isdigit():
-                yield f"word start {member!r} is too short"
-            if " " in member or not member.replace("-", "").replace("'", "").replace(".", "").isalnum():
-                yield f"word start {member!r} is no single word"
-    if all(all(member in STOCK or is_function_word(member) for member in group) for group in fact):
+    for member in (member for group in fact for member in group):
+        if len(member) < 2 and not member.isdigit():
+            yield f"word start {member!r} is too short"
+        if " " in member or not member.replace("-", "").replace("'", "").replace(".", "").isalnum():
+            yield f"word start {member!r} is no single word"
+    if all(member in STOCK or is_function_word(member) for group in fact for member in group):
         yield f"{fact} holds only small words"
 
 
@@ -151,7 +154,9 @@ def ideal_faults(entry: Entry) -> Iterator[str]:
         yield f"only {share:.0%} of the ideal's content words stand in source or question; missing {missing}"
     spelling = Spelling.of(entry.source, entry.question)
     yield from (f"the utility takes this for shuffled: {part!r}" for part in parts if not is_ordered(part, spelling))
-    strange = (numbers(ideal) - numbers(both) - {"1"}) | {n for n in names(ideal) if not set(pieces(n)) <= set(pieces(both))}
+    strange = (numbers(ideal) - numbers(both) - {"1"}) | {
+        n for n in names(ideal) if not set(pieces(n)) <= set(pieces(both))
+    }
     if strange:
         yield f"ideal has numbers or names the source lacks: {sorted(strange)}"
     yield from _words_starting(entry.facts.reason, pieces(entry.question))
@@ -180,6 +185,7 @@ def entry_faults(entry: Entry) -> Iterator[str]:
     """Find all faults of one prompt."""
     yield from source_faults(entry)
     yield from fact_faults(entry)
+    yield from other_faults(entry)
     yield from ideal_faults(entry)
     yield from value_faults(entry)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 WORD = re.compile(r"[㐀-鿿]|\d+(?:[.,:]\d+)*|[^\W\d_㐀-鿿]+(?:['’-][^\W\d_㐀-鿿]+)*|[^\W_]+")
 _STOP = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*")
@@ -28,7 +29,8 @@ FUNCTION_WORDS = frozenset(
     " behind beside besides beyond near toward towards off out up down away inside outside per via despite except"
     " and or but nor so yet because although though while whereas if unless whether than as then thus therefore hence"
     " however moreover also too very just only even still already again once not never there here rather quite almost"
-    " instead now soon often always later else more most less least much many few little own same let's isn't aren't wasn't weren't don't"
+    " instead now soon often always later"
+    " else more most less least much many few little own same let's isn't aren't wasn't weren't don't"
     " doesn't didn't won't wouldn't can't couldn't shouldn't hasn't haven't hadn't it's that's there's cannot".split()
 )
 
@@ -71,7 +73,7 @@ def sentences(text: str) -> tuple[str, ...]:
     for line in text.splitlines():
         line = _LIST_MARK.sub("", line)
         cuts = [0, *_ends(line), len(line)]
-        found += [line[a:b].strip() for a, b in zip(cuts, cuts[1:], strict=False)]
+        found += [line[a:b].strip() for a, b in pairwise(cuts)]
     return tuple(sentence for sentence in found if sentence)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from expound.text import FUNCTION_WORDS, WORD, is_ended, ngrams, sentences, words
 
@@ -22,7 +23,8 @@ _FINITE = _BE | _HAVE | _DO | _MODALS
 _JOINERS = frozenset("and or but nor".split())
 _CLAUSE = frozenset("because although though if unless while whereas since when".split())
 _PREPOSITIONS = frozenset(
-    "of at for from with into onto upon during despite per via among between toward towards against without within".split()
+    "of at for from with into onto upon during despite per via among between toward towards against without"
+    " within".split()
 )
 _PLACES = frozenset("in on by to over under above below through throughout across along around near".split())
 _LATE = _PREPOSITIONS | _JOINERS | _CLAUSE | frozenset({"than"})
@@ -32,13 +34,13 @@ _AFTER_DETERMINER = frozenset(
     " even almost quite inside outside above too never not off up down".split()
 )
 _BEFORE_OF = frozenset(
-    "out inside outside because instead up off down most many much some any all each one none either neither both half few"
-    " little more less least this that these those what mine yours his hers ours theirs here other others same own"
+    "out inside outside because instead up off down most many much some any all each one none either neither both half"
+    " few little more less least this that these those what mine yours his hers ours theirs here other others same own"
     " which not and or but is was are".split()
 )
 _FORBIDDEN: dict[str, frozenset[str]] = {
-    **{word: FUNCTION_WORDS - _AFTER_DETERMINER for word in DETERMINERS},
-    **{word: _FINITE | _SUBJECTS | _JOINERS | _CLAUSE | (_PREPOSITIONS - {word}) | {"to", "than"} for word in _PREPOSITIONS},
+    **dict.fromkeys(DETERMINERS, FUNCTION_WORDS - _AFTER_DETERMINER),
+    **dict.fromkeys(_PREPOSITIONS, _FINITE | _SUBJECTS | _LATE | {"to"}),
     **{word: _FINITE | _SUBJECTS | {"of"} for word in ("in", "on", "by")},
     **{word: (_FINITE | DETERMINERS | _LATE | _SUBJECTS) - {"have", "do"} for word in _MODALS},
     **{word: _FINITE | _SUBJECTS | _JOINERS | frozenset("of than if be which who whose".split()) for word in _BE},
@@ -54,8 +56,12 @@ _FORBIDDEN: dict[str, frozenset[str]] = {
     "be": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
     "been": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
 }
-_NEVER_LAST = DETERMINERS | _JOINERS | _CLAUSE | _SUBJECTS | frozenset(
-    "of during until despite per via among upon into onto than to very".split()
+_NEVER_LAST = (
+    DETERMINERS
+    | _JOINERS
+    | _CLAUSE
+    | _SUBJECTS
+    | frozenset("of during until despite per via among upon into onto than to very".split())
 )
 # Past forms that are nothing else, neither nouns nor participles.
 _PASTS = frozenset(
@@ -68,11 +74,16 @@ _SINGULAR_S = ("ss", "us", "is", "as", "'s")
 _ONE_S = frozenset("series lens means news sports goods savings arms games sales species chaos cosmos woods".split())
 _PERFECT = _HAVE | frozenset("having hasn't haven't hadn't 've".split())
 _BEFORE_BE = _MODALS | frozenset("to let make makes made don't do won't wouldn't can't couldn't shouldn't".split())
-_CONNECTORS = _JOINERS | _CLAUSE | frozenset(
-    "that which who whom whose what how why where so yet as than until before after once then".split()
+_CONNECTORS = (
+    _JOINERS
+    | _CLAUSE
+    | frozenset("that which who whom whose what how why where so yet as than until before after once then".split())
 )
-_TIMES = frozenset("day week night time moment year morning evening minute hour second instant reason way place".split())
+_TIMES = frozenset(
+    "day week night time moment year morning evening minute hour second instant reason way place".split()
+)
 _LONGEST_LIST = 8
+_MOST_LONE_WORDS = 3
 REACH = 7
 _TOKEN = re.compile(rf"({WORD.pattern})([^\w]*)")
 _OPENS = re.compile(r"[:\"“‘]")
@@ -150,7 +161,7 @@ def _is_list(run: list[str]) -> bool:
         length = 0 if word in FUNCTION_WORDS else length + 1
         longest = max(longest, length)
     ands = [place for place, word in enumerate(run) if word in ("and", "or")]
-    return longest > _LONGEST_LIST or sum(b - a == 2 for a, b in zip(ands, ands[1:], strict=False)) > 1
+    return longest > _LONGEST_LIST or sum(b - a == 2 for a, b in pairwise(ands)) > 1
 
 
 @dataclass(frozen=True)
@@ -176,33 +187,37 @@ class Spelling:
         return word.lower() in FUNCTION_WORDS or word.lower() in self.small
 
 
+def _is_clause(run: list[str]) -> bool:
+    """Say whether a run of words without a pause may stand in this order."""
+    return not (
+        run.count("because") > 1
+        or _is_list(run)
+        or _is_doubled(run)
+        or _has_verbs_to_spare(run)
+        or any(_clash(left, right) for left, right in pairwise(run))
+        or any(_lacks_auxiliary(run, place) for place in range(len(run)))
+    )
+
+
 def _has_seam(sentence: str, spelling: Spelling) -> bool:
     """Say whether a capital inside the sentence, not behind a colon or a quote, betrays a seam."""
     matches = list(_TOKEN.finditer(sentence))
-    inside = [(here.group(1), before.group(2)) for before, here in zip(matches, matches[1:], strict=False)]
+    inside = [(here.group(1), before.group(2)) for before, here in pairwise(matches)]
     return any(spelling.is_odd(word) and not _OPENS.search(before) for word, before in inside)
 
 
 def is_ordered(sentence: str, spelling: Spelling) -> bool:
     """Say whether the words of a sentence may stand in this order, given the spelling of the material."""
     runs = _clauses(sentence)
-    if not runs or _has_seam(sentence, spelling) or any(run.count("because") > 1 for run in runs):
+    if not runs or _has_seam(sentence, spelling):
         return False
     # Without its stop a sentence may break off anywhere: what is added behind must not mend it.
     if is_ended(sentence) and runs[-1][-1] in _NEVER_LAST:
         return False
-    if sum(len(run) == 1 and run[0] not in FUNCTION_WORDS for run in runs) > 3:
+    if any(run[-1] in DETERMINERS for run in runs[:-1]):
         return False
-    for place, run in enumerate(runs):
-        if (run[-1] in DETERMINERS and place + 1 < len(runs)) or _is_list(run):
-            return False
-        if any(_clash(left, right) for left, right in zip(run, run[1:], strict=False)):
-            return False
-        if _has_verbs_to_spare(run) or _is_doubled(run):
-            return False
-        if any(_lacks_auxiliary(run, word) for word in range(len(run))):
-            return False
-    return True
+    lone = sum(len(run) == 1 and run[0] not in FUNCTION_WORDS for run in runs)
+    return lone <= _MOST_LONE_WORDS and all(map(_is_clause, runs))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ Fact = tuple[Group, ...]
 FACT_WEIGHTS = {"reason": 0.5, "mechanism": 0.3, "evidence": 0.2}
 PARTIAL = 0.3
 CUT = 0.8
-CAUSAL = frozenset("because since as due so therefore cause causes caused causing led leads reason owing thanks".split())
+CAUSAL = frozenset(
+    "because since as due so therefore cause causes caused causing led leads reason owing thanks".split()
+)
 # Words about the text, not about its matter: an answer may use them, but they carry nothing.
 STOCK = frozenset(
     "text texts passage passages story article author writer source narrative paragraph sentence information detail"
@@ -46,7 +48,8 @@ STOCK = frozenset(
     " support supports supported imply implies implied mean means meant hope hopes helps help helped helpful"
     " understand understood understanding see seen according accordingly based given reader readers due cause causes"
     " caused result results resulted consequence consequently finally lastly first firstly second secondly overall"
-    " important importantly note effect effects yes reading read thanks noted doubt think believe know known simply indeed actually basically really follow"
+    " important importantly note effect effects yes reading read thanks noted doubt think believe know known"
+    " simply indeed actually basically really follow"
     " follows following happen happens happened let thank thanks please sense point points main briefly short".split()
 )
 
@@ -257,11 +260,13 @@ def _whole(text: str, *, finished: bool) -> str:
 
 def _facts_told(counting: Sequence[_Sentence], facts: Facts, material: _Material) -> float:
     """Add up the weights of the facts found; a fact found in part earns a part of PARTIAL of its weight."""
-    total = 0.0
+    told = 0.0
     for fact, weight in facts.weighted():
         shares = [(one.order, groups_found(fact, one.held, material.asked) / len(fact)) for one in counting]
-        total += weight * max((order * (share if share == 1.0 else PARTIAL * share) for order, share in shares), default=0.0)
-    return total
+        told += weight * max(
+            (order * (1.0 if share == 1.0 else PARTIAL * share) for order, share in shares), default=0.0
+        )
+    return told
 
 
 def _effect_named(counting: Sequence[_Sentence], facts: Facts, material: _Material) -> float:
@@ -305,7 +310,8 @@ def gold_utility(text: str, *, question: str, source: str, facts: Facts, finishe
     counting = [one for one in read if one.order > 0]
     best = max((one.order for one in counting), default=0.0)
     told = _facts_told(counting, facts, material)
-    grounding = (1 - ramp(sum(one.foreign for one in read), 1, 8)) * (0.3 + 0.7 * min(1.0, told / FACT_WEIGHTS["reason"]))
+    within = 1 - ramp(sum(one.foreign for one in read), 1, 8)
+    grounding = within * (0.3 + 0.7 * min(1.0, told / FACT_WEIGHTS["reason"]))
     worth = 0.65 * told + 0.10 * _effect_named(counting, facts, material) + 0.25 * best**2 * grounding
     size = ramp(len(frozenset().union(*(one.grounded for one in counting))), 0, 4)
     idle = 1 - 0.6 * ramp(sum(one.length * (1 - one.order) for one in read), 0, 25)
