@@ -212,14 +212,15 @@ def _say(text: str) -> None:
 def main() -> NoReturn:
     """Run the command line with the exit codes of the errors."""
     try:
-        app(standalone_mode=False)
-        code = 0
+        # Typer turns Ctrl-C and typer.Exit into the number that it returns.
+        ended: object = app(standalone_mode=False)
+        code = ended if isinstance(ended, int) else 0
+        if code == Interrupted.exit_code:
+            raise KeyboardInterrupt
     except ExpoundError as error:
         code = _tell(error)
     except KeyboardInterrupt:
         code = _tell(Interrupted("Interrupted.", "Run the same command again to go on where it stopped."))
-    except typer.Exit as ending:
-        code = ending.exit_code
     except typer.TyperException as error:
         sys.stderr.write(f"{error.format_message()}\nSee 'expound --help', or 'expound VERB --help'.\n")
         code = error.exit_code

@@ -74,7 +74,9 @@ def test_the_report_stands_alone_and_its_numbers_are_kept_beside_it(walked: Path
     for round_ in ("001", "002"):
         page = (walked / "rounds" / round_ / "report.html").read_text(encoding="utf-8")
         assert "<script" not in page
-        assert json.loads((walked / "rounds" / round_ / "report.json").read_text(encoding="utf-8"))["round"] == int(round_)
+        assert json.loads((walked / "rounds" / round_ / "report.json").read_text(encoding="utf-8"))["round"] == int(
+            round_
+        )
 
 
 def test_status_names_the_next_action(walked: Path) -> None:
@@ -139,7 +141,9 @@ def test_facts_reach_nothing_but_the_panel(tiny_llama_folder: Path, tmp_path: Pa
         meta = line["meta"]
         assert isinstance(meta, dict)
         meta["facts"] = {"reason": ["zebra"], "mechanism": ["quagga"], "evidence": ["okapi"]}
-    (other / "prompts" / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (other / "prompts" / "prompts.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
+    )
     api.ask(other)
     with open_project(plain, PlainProgress(), lock=False) as source, open_project(other, PlainProgress()) as target:
         assert {b.id for b in source.book.ballots("train")} == {b.id for b in target.book.ballots("train")}
