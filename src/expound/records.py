@@ -246,7 +246,8 @@ class PairVerdict:
 class Skill:
     """How far a rater is to be trusted: 1 always right, 0 no information, below 0 inverted.
 
-    `discrimination` is of the comparisons, without any of the ratings. `severity` and `side_bias` are None without such judgments.
+    `discrimination` is of the comparisons, without any of the ratings. `severity` (of ratings) and `side_bias` (of
+    comparisons) are None without such judgments.
     """
 
     rater: str

@@ -53,7 +53,8 @@ def _figures(evaluation: Evaluation) -> str:
     if not evaluation.sources:
         return f"{where}, every new explanation is word for word the old one"
     who = " and ".join(WHO[source] for source in evaluation.sources)
-    share = f"{who} preferred the new explanations in {100 * evaluation.win_rate:.0f} % of {evaluation.comparisons} comparisons"
+    won = f"{100 * evaluation.win_rate:.0f} % of {evaluation.comparisons} comparisons"
+    share = f"{who} preferred the new explanations in {won}"
     counts = f"{evaluation.wins} won, {evaluation.losses} lost, {evaluation.ties} tied, a tie counting half"
     if evaluation.interval is None:
         return f"{share} {where} ({counts}); below {FEWEST_CLUSTERS} prompts no range can be given"
@@ -75,8 +76,8 @@ def _next_step(outcome: Outcome, evaluation: Evaluation, *, is_last: bool) -> st
         return f"Try the policy with 'expound explain'; if it could be better still, {ANOTHER_ROUND}."
     if outcome == "not_better" and is_last:
         return (
-            f"{ALL_USED} and the newest explanations are no gain: keep an earlier policy or the model you began with, or "
-            "change the prompts, what raters are told, or the model, before you raise [stopping] max_rounds."
+            f"{ALL_USED} and the newest explanations are no gain: keep an earlier policy or the model you began with, "
+            "or change the prompts, what raters are told, or the model, before you raise [stopping] max_rounds."
         )
     if outcome == "not_better":
         return f"To learn from what is said of the new explanations, {ANOTHER_ROUND}."
