@@ -56,6 +56,15 @@ _FORBIDDEN: dict[str, frozenset[str]] = {
     "be": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
     "been": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
 }
+GRAMMAR = (
+    DETERMINERS
+    | _FINITE
+    | _LATE
+    | _SUBJECTS
+    | _PLACES
+    | frozenset("be been being this that these those it its he she his her him them us me our which who so as".split())
+)
+"""Words that hold a sentence together; adverbs such as again or down do not."""
 _NEVER_LAST = (
     DETERMINERS
     | _JOINERS

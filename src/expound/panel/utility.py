@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from expound.errors import PromptError
-from expound.panel.order import DETERMINERS, Neighbours, Spelling, is_ordered
+from expound.panel.order import DETERMINERS, GRAMMAR, Neighbours, Spelling, is_ordered
 from expound.records import Json
 from expound.text import (
     copied_words,
@@ -151,7 +151,7 @@ class _Material:
 
     asked: tuple[str, ...]
     asked_stems: frozenset[str]
-    source_stems: frozenset[str]
+    stems: frozenset[str]
     words: frozenset[str]
     numbers: frozenset[str]
     spelling: Spelling
@@ -164,7 +164,7 @@ def _material(question: str, source: str) -> _Material:
     return _Material(
         pieces(question),
         frozenset(stem(word) for word in pieces(question) if _carries(word)),
-        frozenset(stem(word) for word in pieces(source) if _carries(word)),
+        frozenset(stem(word) for word in pieces(f"{source} {question}") if _carries(word)),
         frozenset(pieces(f"{source} {question}")),
         numbers(f"{source} {question}") | {"1"},
         Spelling.of(source, question),
@@ -176,10 +176,12 @@ def _material(question: str, source: str) -> _Material:
 class _Sentence:
     """A sentence of a response: its words, their stems known from the material, and how far it counts, 0 to 1.
 
+    `told` are the words that may tell a fact: those of `held` without talk about the text at both ends.
     `is_sound` says that its words may stand in their order, whatever they are about.
     """
 
     held: tuple[str, ...]
+    told: tuple[str, ...]
     length: int
     grounded: frozenset[str]
     foreign: int
@@ -217,28 +219,32 @@ def _trimmed(tokens: Sequence[str]) -> tuple[str, ...]:
     return tuple(tokens[start:end])
 
 
+def _may_count(sentence: str, core: Sequence[str], grounded: frozenset[str], asked: frozenset[str]) -> bool:
+    """Say whether a sentence says something beyond the question, in words that hang together.
+
+    A core with too few or too many small words is a list of keywords or says nothing.
+    """
+    small = sum(map(is_function_word, core)) / max(1, len(core))
+    is_question = sentence.rstrip("\"'”’)").endswith("?")
+    is_matter = len(grounded) >= 2 and not grounded <= asked
+    return is_matter and 0.12 <= small <= 0.75 and not GRAMMAR.isdisjoint(core) and len(core) <= 45 and not is_question
+
+
 def _read(sentence: str, material: _Material) -> _Sentence:
     """Measure one sentence of a response."""
-    tokens = lower_words(sentence)
-    carrying = [word for word in pieces(sentence) if _carries(word)]
-    known = material.asked_stems | material.source_stems
-    grounded = frozenset(stem(word) for word in carrying) & known
-    foreign = sum(stem(word) not in known for word in carrying)
-    core = _core(tokens, known)
-    small = sum(map(is_function_word, core)) / len(core) if core else 0.0
+    tokens, held = lower_words(sentence), pieces(sentence)
+    carried = [stem(word) for word in held if _carries(word)]
+    grounded = frozenset(carried) & material.stems
+    foreign = sum(word not in material.stems for word in carried)
+    core = _core(tokens, material.stems)
     is_sound = not sentence[0].islower() and is_ordered(sentence, material.spelling)
-    counts = (
-        is_sound
-        and len(grounded - material.asked_stems) >= 1
-        and len(grounded) >= 2
-        and 0.12 <= small <= 0.75
-        and len(core) <= 45
-        and not sentence.rstrip("\"'”’)").endswith("?")
-    )
-    known_pairs = [word for word in _stemmed(core) if is_function_word(word) or word in known]
-    familiar = ramp(material.neighbours.familiarity(known_pairs), 0.1, 0.5) if counts else 0.0
-    order = familiar * ramp(1 - foreign / max(1, len(carrying)), 0.3, 0.6)
-    return _Sentence(pieces(" ".join(_trimmed(tokens))), len(tokens), grounded, foreign, is_sound, order)
+    order = 0.0
+    if is_sound and _may_count(sentence, core, grounded, material.asked_stems):
+        # Foreign words say nothing about order, only about ground.
+        known = [word for word in _stemmed(core) if is_function_word(word) or word in material.stems]
+        order = ramp(material.neighbours.familiarity(known), 0.1, 0.5) * ramp(1 - foreign / len(carried), 0.3, 0.6)
+    told = pieces(" ".join(_trimmed(tokens)))
+    return _Sentence(held, told, len(tokens), grounded, foreign, is_sound, order)
 
 
 def _is_glued(sentence: str) -> bool:
@@ -262,7 +268,7 @@ def _facts_told(counting: Sequence[_Sentence], facts: Facts, material: _Material
     """Add up the weights of the facts found; a fact found in part earns a part of PARTIAL of its weight."""
     told = 0.0
     for fact, weight in facts.weighted():
-        shares = [(one.order, groups_found(fact, one.held, material.asked) / len(fact)) for one in counting]
+        shares = [(one.order, groups_found(fact, one.told, material.asked) / len(fact)) for one in counting]
         told += weight * max(
             (order * (1.0 if share == 1.0 else PARTIAL * share) for order, share in shares), default=0.0
         )
@@ -271,7 +277,7 @@ def _facts_told(counting: Sequence[_Sentence], facts: Facts, material: _Material
 
 def _effect_named(counting: Sequence[_Sentence], facts: Facts, material: _Material) -> float:
     """Say how far a sentence with the reason also names what was asked about: two words of the question are enough."""
-    telling = [one for one in counting if is_found(facts.reason, one.held, material.asked)]
+    telling = [one for one in counting if is_found(facts.reason, one.told, material.asked)]
     return max((one.order * ramp(len(one.grounded & material.asked_stems), 0, 2) for one in telling), default=0.0)
 
 
