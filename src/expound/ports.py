@@ -16,7 +16,6 @@ from expound.records import (
     Decision,
     Evaluation,
     Example,
-    Json,
     Judgment,
     PolicyRecord,
     Prompt,
@@ -308,7 +307,7 @@ class ReportInput:
 
     project: str
     round: Round
-    metrics: Sequence[Mapping[str, Json]]
+    metrics: Sequence[Mapping[str, float | None]]
     alarms: Sequence[Alarm]
     skills: Sequence[Skill]
     seconds: Mapping[str, float]

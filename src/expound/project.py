@@ -293,7 +293,8 @@ class Project:
     def report_input(self, current: Round) -> ReportInput:
         """Return what the round's report shows beside the book."""
         path = self.round_folder(current) / "metrics.jsonl"
-        metrics = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        metrics = [{name: value for name, value in line.items() if name != "alarms"} for line in lines]
         alarms = [
             TypeAdapter(Alarm).validate_python(line["alarm"]) for line in self.log_lines(current) if "alarm" in line
         ]

@@ -124,11 +124,11 @@ def _gold_chart(report: Report) -> Markup:
     return Markup(charts.interval_chart(rows, words)) if rows else Markup("")
 
 
-def _curves(metrics: Sequence[Mapping[str, float]]) -> tuple[Markup, ...]:
+def _curves(metrics: Sequence[Mapping[str, float | None]]) -> tuple[Markup, ...]:
     """Return a chart for each figure that was a number at least once."""
     drawn = []
     for key, title, unit in CURVES:
-        points = [(int(line["update"]), line[key]) for line in metrics]
+        points = [(int(line["update"] or 0), line[key]) for line in metrics]
         if any(value is not None for _, value in points):
             words = Words(
                 f"{title} by update", f"{title} in {unit}, over {len(points)} updates.", "update", f"{title}, {unit}"

@@ -77,7 +77,7 @@ class Report:
     card: RewardCard | None
     skills: tuple[RaterLine, ...]
     alarms: tuple[Alarm, ...]
-    metrics: tuple[Mapping[str, float], ...]
+    metrics: tuple[Mapping[str, float | None], ...]
     seconds: Mapping[str, float]
     settings: Mapping[str, Mapping[str, object]]
     versions: Mapping[str, str]
