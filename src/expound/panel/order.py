@@ -191,7 +191,7 @@ class Spelling:
 
     def is_odd(self, word: str) -> bool:
         """Say whether a word has a capital inside a sentence that betrays a seam."""
-        if not word[0].isupper() or word in self.capital or word == "I" or word[1:2] in ("'", "’"):
+        if not word[0].isupper() or word in self.capital or word in ("I", "May") or word[1:2] in ("'", "’"):
             return False
         return word.lower() in FUNCTION_WORDS or word.lower() in self.small
 
