@@ -73,7 +73,9 @@ def test_log_probabilities_of_the_branch_are_those_of_the_whole_merged_model(kin
     """Padding at the end, trunk rows and gather indices included."""
     actor = BranchActor(as_loaded(family(kind)), render, live_layers=2, seed=1)
     stir(actor)
-    rollouts = actor.sample(prompts(3), 2, SamplingSettings(temperature=0.7, max_new_tokens=9), SamplingKey(0, 1, "law"))
+    rollouts = actor.sample(
+        prompts(3), 2, SamplingSettings(temperature=0.7, max_new_tokens=9), SamplingKey(0, 1, "law")
+    )
     prepared = actor.prepare(rollouts)
     assert prepared.rollouts.trunk is not None
     own = actor.logprobs(one_batch(prepared.rollouts)).logprobs
@@ -89,7 +91,7 @@ def stir(actor: BranchActor, scale: float = 0.02) -> None:
             parameter += scale * torch.randn(parameter.shape, generator=generator)
 
 
-def teacher_forced(model, rollouts) -> torch.Tensor:  # noqa: ANN001
+def teacher_forced(model, rollouts) -> torch.Tensor:
     """Give the log-probabilities of all response tokens, each episode alone, without padding, trunk or cache."""
     found = []
     for episode in range(rollouts.episodes):
@@ -101,7 +103,7 @@ def teacher_forced(model, rollouts) -> torch.Tensor:  # noqa: ANN001
     return torch.cat(found).float()
 
 
-def one_batch(rollouts) -> Batch:  # noqa: ANN001
+def one_batch(rollouts) -> Batch:
     """Put all episodes into one micro-batch."""
     spans = [slice(int(rollouts.starts[e]), int(rollouts.starts[e + 1])) for e in range(rollouts.episodes)]
     pad = torch.nn.utils.rnn.pad_sequence
@@ -109,7 +111,9 @@ def one_batch(rollouts) -> Batch:  # noqa: ANN001
     rows, columns = tokens.shape
     begins = rollouts.prompt_lengths.tolist()
     lengths = rollouts.response_lengths.tolist()
-    places = [torch.arange(b - 1, b - 1 + n) + row * columns for row, (b, n) in enumerate(zip(begins, lengths, strict=True))]
+    places = [
+        torch.arange(b - 1, b - 1 + n) + row * columns for row, (b, n) in enumerate(zip(begins, lengths, strict=True))
+    ]
     return Batch(
         tokens=tokens,
         positions=torch.arange(columns).expand(rows, columns),

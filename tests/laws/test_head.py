@@ -86,7 +86,7 @@ def test_no_more_than_two_chunks_of_logits_exist() -> None:
     largest = 0
 
     class Count(torch.utils._python_dispatch.TorchDispatchMode):  # noqa: SLF001
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             nonlocal largest
             result = function(*args, **(kwargs or {}))
             if isinstance(result, Tensor):

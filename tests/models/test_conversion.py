@@ -102,7 +102,7 @@ def test_two_at_once_both_succeed_and_one_folder_stays(source: Path, cache: Path
 
     folders.append(converted(source, convert_too))
     assert folders[0] == folders[1]
-    assert [path for path in (cache / "models").iterdir()] == [folders[0]]
+    assert list((cache / "models").iterdir()) == [folders[0]]
 
 
 def test_a_file_is_hashed_once(cache: Path, tmp_path: Path) -> None:

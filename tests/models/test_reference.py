@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from importlib.machinery import BuiltinImporter
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.machinery import BuiltinImporter
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ def test_a_package_is_found_and_not_imported(package: Path, tmp_path: Path) -> N
 
 
 def test_a_missing_package_of_a_stranger(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match="The package 'no_such_package' is not installed.") as error:
+    with pytest.raises(ModelNotFound, match=r"The package 'no_such_package' is not installed.") as error:
         resolve("package:no_such_package/a.gguf", tmp_path)
     assert "pip" not in error.value.remedy
 
@@ -49,7 +49,9 @@ def test_a_missing_package_that_is_known_prints_the_one_command(
     )
 
 
-@pytest.mark.parametrize("reference", ["package:made.model/a.gguf", "package:", "package:made_model", "package:/etc/passwd"])
+@pytest.mark.parametrize(
+    "reference", ["package:made.model/a.gguf", "package:", "package:made_model", "package:/etc/passwd"]
+)
 def test_a_name_that_is_no_top_level_package_with_a_file(reference: str, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="names no file inside a top-level package"):
         resolve(reference, tmp_path)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from transformers import AutoModelForCausalLM as Auto
 from transformers import (
     BloomConfig,
     Gemma2Config,
@@ -17,7 +18,6 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
 )
-from transformers import AutoModelForCausalLM as Auto
 
 from expound.models.loading import Loaded
 from expound.records import Conversation, Prompt, Text
@@ -66,7 +66,9 @@ def family(kind: str, *, seed: int = 0) -> PreTrainedModel:
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = Auto.from_config(CONFIGS[kind](), attn_implementation="eager" if kind in ("gemma2", "bloom") else "sdpa")
+            model = Auto.from_config(
+                CONFIGS[kind](), attn_implementation="eager" if kind in ("gemma2", "bloom") else "sdpa"
+            )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         for parameter in model.parameters():

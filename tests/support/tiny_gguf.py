@@ -51,7 +51,7 @@ def save_tiny_gguf(path: Path, *, seed: int = 0) -> Path:
     return path
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer) -> None:  # noqa: ANN001
+def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer) -> None:
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     tokens = [tokenizer.convert_ids_to_tokens(index) for index in range(len(tokenizer))]
     special = set(tokenizer.all_special_tokens)

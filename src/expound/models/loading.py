@@ -11,7 +11,6 @@ import torch
 from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -30,6 +29,7 @@ from expound.records import Conversation, Json, content_id
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".h5", ".msgpack")
 _IDENTITY = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt", "*.model")
+_SAME = 1e-4
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
 
@@ -114,6 +114,8 @@ def _load_folder(folder: Path, identity: str, named: Path) -> Loaded:
         tokenizer = _tokenizer(folder, named)
         model, note = _model(folder, named)
     model.eval().requires_grad_(requires_grad=False)
+    if _sees_ahead(model):
+        raise _cannot_write(named, type(model).__name__)
     ends = _end_tokens(model, tokenizer)
     if not ends:
         raise ModelRefused(
@@ -145,19 +147,23 @@ def _refuse_readers(config: dict[str, Json], kind: str, named: Path) -> None:
     able = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
     architectures = config.get("architectures")
     first = architectures[0] if isinstance(architectures, list) and architectures else None
-    reads_both_ways = config.get("is_encoder_decoder") is True or (
-        _is_encoder(kind) and config.get("is_decoder") is not True
+    if able is None or first not in (None, able) or config.get("is_encoder_decoder") is True:
+        raise _cannot_write(named, str(first or kind))
+
+
+def _cannot_write(named: Path, kind: str) -> ModelRefused:
+    return ModelRefused(
+        f"{named} is a {kind}, which cannot write text token by token.",
+        "Choose a decoder with a language-model head, such as GPT-2, Llama or Qwen2.",
     )
-    if able is None or first not in (None, able) or reads_both_ways:
-        raise ModelRefused(
-            f"{named} is a {first or kind}, which cannot write text token by token.",
-            "Choose a decoder with a language-model head, such as GPT-2, Llama or Qwen2.",
-        )
 
 
-def _is_encoder(kind: str) -> bool:
-    """Return whether models of this kind read both ways unless their config says otherwise."""
-    return "is_decoder" in AutoConfig.for_model(kind).to_dict()
+@torch.no_grad()
+def _sees_ahead(model: PreTrainedModel) -> bool:
+    """Return whether a state depends on tokens after it, as in BERT: try it on two rows that differ at their ends."""
+    rows = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 5]], device=model.device)
+    first, second = model.base_model(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False)[0]
+    return float((first[:3] - second[:3]).abs().max()) > _SAME
 
 
 def _config(folder: Path, named: Path) -> dict[str, Json]:

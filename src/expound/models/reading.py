@@ -86,7 +86,9 @@ def reference_pass(
     return ReferencePass(torch.cat([episode.trunk for episode in episodes]), features, warm, reading)
 
 
-def layouts(rollouts: Rollouts, episodes: Sequence[int] | None = None) -> Iterator[Layout]:
+def layouts(
+    rollouts: Rollouts, episodes: Sequence[int] | None = None, *, tokens_a_pass: int = TOKENS_A_PASS
+) -> Iterator[Layout]:
     """Lay episodes (all, or those named) out in groups of about equal prompt length that fit one pass."""
     by_prompt: dict[str, list[int]] = {}
     for episode in range(rollouts.episodes) if episodes is None else episodes:
@@ -96,7 +98,7 @@ def layouts(rollouts: Rollouts, episodes: Sequence[int] | None = None) -> Iterat
     for members in sorted(by_prompt.values(), key=lambda members: (lengths[members[0]], members[0])):
         rows = [episode for some in (*group, members) for episode in some]
         columns = max(answers[episode] for episode in rows)
-        if group and (len(group) + 1) * lengths[members[0]] + len(rows) * columns > TOKENS_A_PASS:
+        if group and (len(group) + 1) * lengths[members[0]] + len(rows) * columns > tokens_a_pass:
             yield _layout(rollouts, group)
             group = []
         group.append(members)
