@@ -11,8 +11,9 @@ from transformers import LlamaForCausalLM, LlamaModel
 
 from expound.errors import ModelRefused, PromptError, SettingsError
 from expound.models.branches import BranchActor, live_count
+from expound.models.layout import layouts
 from expound.models.policy import ModelPolicy
-from expound.models.reading import SCALARS, layouts
+from expound.models.reading import SCALARS
 from expound.ppo.rollout import Rollouts
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings

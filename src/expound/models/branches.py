@@ -15,20 +15,14 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 
 from expound.errors import ModelRefused, PromptError, SettingsError
+from expound.models.cache import new_cache
 from expound.models.cut import CUT_TOLERANCE, branch_of, cut_law_gap, decoder_of, layers_of, shared_copy
 from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
 from expound.models.head import head_of, logprobs_at, response_logprobs
+from expound.models.layout import batch_states, layouts, predicting, response_tokens, run_layout
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.low_rank import make_low_rank, merge_into, merged_copy, tensors_of
-from expound.models.reading import (
-    block_widths,
-    layouts,
-    middle_layer,
-    predicting,
-    reference_pass,
-    response_tokens,
-    run_layout,
-)
+from expound.models.reading import block_widths, middle_layer, reference_pass
 from expound.ppo.actor import Member, Prepared, TokenLogprobs
 from expound.ppo.rollout import Batch, Rollouts
 from expound.records import Conversation, Prompt, Response, SamplingKey
@@ -129,15 +123,8 @@ class BranchActor:
 
     def logprobs(self, batch: Batch) -> TokenLogprobs:
         """Return the policy's log-probabilities at the batch's temperature; they carry gradients, entropy none."""
-        hidden: Tensor = self._branch(
-            input_ids=batch.tokens if batch.trunk is None else None,
-            inputs_embeds=batch.trunk,
-            # Padding stands at the end only, so causal attention needs no mask; with tokens the library asks for one.
-            attention_mask=torch.ones_like(batch.tokens) if batch.trunk is None else None,
-            position_ids=batch.positions,
-            use_cache=False,
-        )[0]
-        return response_logprobs(hidden.flatten(0, 1)[batch.gather], batch.targets, self._head, batch.temperature)
+        states = batch_states(self._branch, batch)
+        return response_logprobs(states, batch.targets, self._head, batch.temperature)
 
     def values(self, features: Tensor) -> Tensor:
         """Return the value of each response step [n], from rows of `Prepared.features` [n, width]."""
@@ -194,7 +181,7 @@ class BranchActor:
         values = rollouts.tokens if rollouts.trunk is None else rollouts.trunk
         targets = response_tokens(rollouts).split(rollouts.response_lengths.tolist())
         for layout in layouts(rollouts, episodes):
-            states = predicting(layout, *run_layout(self._branch, layout, values))
+            states = predicting(layout, *run_layout(self._branch, layout, values, new_cache(self._branch)))
             for episode, own in zip(layout.episodes, states, strict=True):
                 (found[episode],) = logprobs_at(own, targets[episode], self._head, (rollouts.temperature,))
         return found

@@ -10,34 +10,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from expound.models.cache import new_cache
 from expound.models.cut import tapped
-from expound.models.decoding import left_padded, positions_of
 from expound.models.head import FrozenHead, logprobs_at
+from expound.models.layout import Layout, layouts, predicting, response_tokens, run_layout
 from expound.ppo.rollout import Rollouts
 
-TOKENS_A_PASS = 4096
-"""Padded tokens run side by side."""
 SCALARS = 4
 """finished, log of the response length, mean and least log-probability at temperature 1."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Some episodes of a rollout, with each prompt once; entries are indices into the rollout's tokens.
-
-    `prompts` int64 [prompts, P] padded at the front with `prompt_mask` (1 = a real token); `responses` int64 [rows, R]
-    padded at the end; `prompt_of` int64 [rows]; `episodes`, `lengths`: number and response tokens of a row's episode.
-    """
-
-    prompts: Tensor
-    prompt_mask: Tensor
-    responses: Tensor
-    prompt_of: Tensor
-    episodes: tuple[int, ...]
-    lengths: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +58,7 @@ def reference_pass(
     found: dict[int, _Episode] = {}
     with tapped(decoder, first, middle) as tap:
         for layout in layouts(rollouts):
-            passes = run_layout(decoder, layout, rollouts.tokens)
+            passes = run_layout(decoder, layout, rollouts.tokens, new_cache(decoder))
             prompts, responses = (torch.stack([tap.trunk, tap.middle, final]) for final in passes)
             found.update(zip(layout.episodes, _episodes(layout, prompts, responses), strict=True))
     episodes = [found[index] for index in range(rollouts.episodes)]
@@ -84,58 +66,6 @@ def reference_pass(
     plain, warm = logprobs_at(features, response_tokens(rollouts), head, (1.0, rollouts.temperature))
     reading = _reading(episodes, plain, rollouts)
     return ReferencePass(torch.cat([episode.trunk for episode in episodes]), features, warm, reading)
-
-
-def layouts(
-    rollouts: Rollouts, episodes: Sequence[int] | None = None, *, tokens_a_pass: int = TOKENS_A_PASS
-) -> Iterator[Layout]:
-    """Lay episodes (all, or those named) out in groups of about equal prompt length that fit one pass."""
-    by_prompt: dict[str, list[int]] = {}
-    for episode in range(rollouts.episodes) if episodes is None else episodes:
-        by_prompt.setdefault(rollouts.prompts[episode], []).append(episode)
-    lengths, answers = rollouts.prompt_lengths.tolist(), rollouts.response_lengths.tolist()
-    group: list[list[int]] = []
-    for members in sorted(by_prompt.values(), key=lambda members: (lengths[members[0]], members[0])):
-        rows = [episode for some in (*group, members) for episode in some]
-        columns = max(answers[episode] for episode in rows)
-        if group and (len(group) + 1) * lengths[members[0]] + len(rows) * columns > tokens_a_pass:
-            yield _layout(rollouts, group)
-            group = []
-        group.append(members)
-    if group:
-        yield _layout(rollouts, group)
-
-
-def run_layout(decoder: PreTrainedModel, layout: Layout, values: Tensor) -> Iterator[Tensor]:
-    """Yield the final states of the prompts [prompts, P, width], then those of the responses [rows, R, width].
-
-    `values` [tokens, ...] are the rollout's tokens, or its trunk states for a branch.
-    """
-    cache = new_cache(decoder)
-    positions = positions_of(layout.prompt_mask)
-    yield _run(decoder, values[layout.prompts], layout.prompt_mask, positions, cache)
-    cache.batch_select_indices(layout.prompt_of)
-    steps = torch.arange(1, layout.responses.shape[1] + 1, device=positions.device)
-    positions = positions[layout.prompt_of, -1:] + steps
-    mask = torch.cat([layout.prompt_mask[layout.prompt_of], torch.ones_like(layout.responses)], dim=1)
-    yield _run(decoder, values[layout.responses], mask, positions, cache)
-
-
-def predicting(layout: Layout, prompts: Tensor, responses: Tensor) -> Iterator[Tensor]:
-    """Yield for each row the final states that predict its response tokens, [response tokens, width]."""
-    for row, (prompt, length) in enumerate(zip(layout.prompt_of.tolist(), layout.lengths, strict=True)):
-        yield torch.cat([prompts[prompt, -1:], responses[row, : length - 1]])
-
-
-def response_tokens(rollouts: Rollouts) -> Tensor:
-    """Return the response tokens end to end, int64 [response tokens]."""
-    return rollouts.tokens[torch.cat([torch.arange(start, end) for start, end in response_spans(rollouts)])]
-
-
-def response_spans(rollouts: Rollouts) -> list[tuple[int, int]]:
-    """Return where in the tokens each response begins and ends."""
-    begins = (rollouts.starts[:-1] + rollouts.prompt_lengths).tolist()
-    return list(zip(begins, rollouts.starts[1:].tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -165,32 +95,3 @@ def _reading(episodes: Sequence[_Episode], logprobs: Tensor, rollouts: Rollouts)
     ]
     rows = [torch.cat([episode.read, scalar]) for episode, scalar in zip(episodes, scalars, strict=True)]
     return torch.stack(rows).float()
-
-
-def _layout(rollouts: Rollouts, group: Sequence[Sequence[int]]) -> Layout:
-    spans, starts, device = response_spans(rollouts), rollouts.starts.tolist(), rollouts.tokens.device
-    prompts = [range(starts[members[0]], spans[members[0]][0]) for members in group]
-    rows = [(index, episode) for index, members in enumerate(group) for episode in members]
-    said = [torch.arange(*spans[episode], device=device) for _, episode in rows]
-    indices, mask = left_padded(prompts, pad_token=0)
-    return Layout(
-        indices.to(device),
-        mask.to(device),
-        torch.nn.utils.rnn.pad_sequence(said, batch_first=True),
-        torch.tensor([index for index, _ in rows], device=device),
-        tuple(episode for _, episode in rows),
-        tuple(len(one) for one in said),
-    )
-
-
-def _run(decoder: PreTrainedModel, inputs: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
-    is_tokens = not inputs.is_floating_point()
-    states: Tensor = decoder(
-        input_ids=inputs if is_tokens else None,
-        inputs_embeds=None if is_tokens else inputs,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-    )[0]
-    return states
