@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 from expound.panel.people import PeopleQueue
+from expound.ports import Admission, Book
 from expound.records import Ballot, Prompt, Response, Round, Split, Text, content_id
 from expound.rubric import Rubric
 from expound.settings import ProjectSettings, Settings, SiteSettings
@@ -50,9 +51,9 @@ FERRY = Case(
 )
 JAM = Case(
     "Why did Mrs Adeyemi's strawberry jam stay as thin as juice?",
-    "At the harvest sale nobody could spread the jam, which ran off spoons. Mrs Adeyemi had picked her berries ten days "
-    "late, soft and overripe. In such fruit the pectin, which ties the liquid into a jelly, has mostly broken down. She "
-    "boiled half the jars again with peel of green apples, rich in pectin, and those set firmly overnight.",
+    "At the harvest sale nobody could spread the jam, which ran off spoons. Mrs Adeyemi had picked her berries ten "
+    "days late, soft and overripe. In such fruit the pectin, which ties the liquid into a jelly, has mostly broken "
+    "down. She boiled half the jars again with peel of green apples, rich in pectin, and those set firmly overnight.",
     "The jam stayed thin because nobody could spread it at the harvest sale and it ran off spoons.",
     "It stayed thin because the berries were picked late, when they were overripe. Their pectin had broken down, and "
     "the jars that she boiled again with apple peel set firmly.",
@@ -97,8 +98,8 @@ class TestSite:
     """A site with its book, queue and admission at hand."""
 
     __test__ = False
-    book: MemoryBook
-    admission: MemoryAdmission
+    book: Book
+    admission: Admission
     queue: PeopleQueue
     app: FastAPI
 
@@ -118,8 +119,15 @@ def settings_of(host: str = "127.0.0.1", name: str = "incident explainer") -> Se
 
 
 def make_site(*cases: Case, host: str = "127.0.0.1", name: str = "incident explainer") -> TestSite:
+    """Return a site above a book in memory."""
     book = MemoryBook()
-    admission = MemoryAdmission(book)
+    return site_above(book, MemoryAdmission(book), *cases, host=host, name=name)
+
+
+def site_above(
+    book: Book, admission: Admission, *cases: Case, host: str = "127.0.0.1", name: str = "incident explainer"
+) -> TestSite:
+    """Return a site above a book, with a round and its questions."""
     queue = PeopleQueue(book, admission)
     book.add(Round(1, 0, "{}", "{}"))
     site = TestSite(book, admission, queue, build(book, queue, admission, RUBRIC, settings_of(host, name)))

@@ -207,9 +207,7 @@ class PeopleQueue:
         theirs = {self._work.ballots[lease.ballot].question for lease in leases if lease.rater != rater}
         barred = self._work.done.get(rater, set()) | self._lost.get(rater, set()) | mine
         begun = self._work.begun | theirs
-        free = [
-            ballot for ballot in self._work.missing() if ballot.id not in taken and ballot.question not in barred
-        ]
+        free = [ballot for ballot in self._work.missing() if ballot.id not in taken and ballot.question not in barred]
         return min(free, key=lambda ballot: (ballot.question not in begun, _place(rater, ballot.id)), default=None)
 
     def _previous(self, rater: str, ballot: str) -> Answer | None:
@@ -286,7 +284,8 @@ class People:
         counts = Counter(rater for ballot in ballots for rater in answered.get(ballot.id, ()))
         who = ", ".join(f"{names.get(rater, rater)} {count}" for rater, count in counts.most_common())
         stuck = self._stuck(missing)
-        what = f"{len(missing)} of {len(ballots)} judgments of round {round_.number} are missing (answered: {who or 'none'})."
+        count = f"{len(missing)} of {len(ballots)} judgments of round {round_.number}"
+        what = f"{count} are missing (answered: {who or 'none'})."
         if stuck:
             what = f"{what} {_need_others(stuck)}"
         more = "invite more raters with 'expound invite', and " if stuck or not names else ""

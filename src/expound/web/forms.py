@@ -140,6 +140,6 @@ def _lines(text: str) -> str:
 
 
 def _seconds(text: str) -> float | None:
-    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text):
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text):
         return None
     return min(float(text), MAX_SECONDS)

@@ -28,14 +28,15 @@ class KnownHosts:
     def __init__(self, app: ASGIApp, host: str) -> None:
         self._app = app
         self._names = {*LOOPBACK, host.lower()}
-        self._everywhere = host in ("0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+        self._everywhere = host in ("0.0.0.0", "::")
         if self._everywhere:
             self._names.add(socket.gethostname().lower())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 421."""
         if scope["type"] == "http" and not self._knows(Headers(scope=scope).get("host", "")):
-            await _refusal(HTTPStatus.MISDIRECTED_REQUEST, "This address is not one of this site's.")(scope, receive, send)
+            refusal = PlainTextResponse("This address is not one of this site's.\n", HTTPStatus.MISDIRECTED_REQUEST)
+            await refusal(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -74,7 +75,8 @@ class OwnForms:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 403."""
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and not self._is_own(scope):
-            await _refusal(HTTPStatus.FORBIDDEN, "This form was not sent from one of this site's pages.")(scope, receive, send)
+            refusal = PlainTextResponse("This form is not from one of this site's pages.\n", HTTPStatus.FORBIDDEN)
+            await refusal(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -122,10 +124,6 @@ def safe_headers(style: str) -> tuple[tuple[str, str], ...]:
         ("Cross-Origin-Resource-Policy", "same-origin"),
         ("Cache-Control", "no-store"),
     )
-
-
-def _refusal(status: HTTPStatus, sentence: str) -> PlainTextResponse:
-    return PlainTextResponse(f"{sentence}\n", status)
 
 
 def _without_port(host: str) -> str:

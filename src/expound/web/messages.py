@@ -46,7 +46,7 @@ def load_languages(folder: Path = FOLDER) -> Mapping[str, Language]:
 
 
 def choose(languages: Mapping[str, Language], asked: Sequence[str], accepted: str) -> Language:
-    """Return the first language asked for that there is, else the best of an Accept-Language header, else the default."""
+    """Return the first language asked for that there is, else the best of an Accept-Language header."""
     for code in (*asked, *_ranked(accepted)):
         if code in languages:
             return languages[code]
@@ -55,7 +55,7 @@ def choose(languages: Mapping[str, Language], asked: Sequence[str], accepted: st
 
 def _ranked(header: str) -> list[str]:
     """Return the primary language codes of an Accept-Language header, the most wanted first."""
-    weighed = []
+    weighed: list[tuple[float, int, str]] = []
     for part in header.split(","):
         tag, _, parameter = part.strip().partition(";")
         weight = parameter.strip().removeprefix("q=") if parameter else "1"

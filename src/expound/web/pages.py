@@ -223,9 +223,7 @@ def _what_to_do(form: Mapping[str, str]) -> Do:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "unknown_action")
 
 
-def _ballot(
-    site: Site, entry: Entry, opened: Opened, entered: Entered, found: tuple[Fault, ...] = ()
-) -> Response:
+def _ballot(site: Site, entry: Entry, opened: Opened, entered: Entered, found: tuple[Fault, ...] = ()) -> Response:
     context = {
         "opened": opened,
         "entered": entered,

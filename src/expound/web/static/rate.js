@@ -40,7 +40,7 @@ if (form) {
       point.focus({ preventScroll: true });
     } else if (event.key === "Enter" && !hasOwnEnter(event.target)) {
       event.preventDefault();
-      if (!event.repeat) form.requestSubmit();
+      if (!event.repeat) form.requestSubmit(form.querySelector("button.main"));
     }
   });
 }
