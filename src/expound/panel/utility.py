@@ -50,7 +50,7 @@ STOCK = frozenset(
     " caused result results resulted consequence consequently finally lastly first firstly second secondly overall"
     " important importantly note effect effects yes reading read thanks noted doubt think believe know known"
     " simply indeed actually basically really follow"
-    " follows following happen happens happened let thank thanks please sense point points main briefly short".split()
+    " follows following happen happens happened let thank thanks please sense briefly".split()
 )
 
 GLUE = STOCK | frozenset("because so therefore thus hence why this since as".split())
