@@ -13,7 +13,7 @@ from expound.panel.people import PeopleQueue
 from expound.ports import Stored
 from expound.records import Comparison, Decision, Judgment, Skip
 from expound.web.app import build
-from tests.support.books import MemoryBook
+from tests.support.books import MemoryAdmission, MemoryBook
 from tests.support.browsing import Shown, Visitor
 from tests.support.site import BAKERY, FERRY, JAM, RUBRIC, Case, TestSite, make_site, settings_of
 
@@ -330,6 +330,16 @@ def test_when_nothing_can_be_stored_the_page_says_so_and_keeps_the_text() -> Non
     assert ana.client.get("/healthz").text == "ok\n"
     book.full = True
     assert ana.client.get("/healthz").status_code == 503
+
+
+def test_when_nothing_can_be_read_the_page_says_so() -> None:
+    book = FullDisk()
+    admission = MemoryAdmission(book)
+    ana = Visitor(build(book, PeopleQueue(book, admission), admission, RUBRIC, settings_of()))
+    ana.come_in(admission.invite("Ana"))
+    book.full = True
+    ana.get("/rate")
+    assert (ana.status, "The database cannot be used" in ana.page) == (503, True)
 
 
 # --- blindness --------------------------------------------------------------------------------------------------
