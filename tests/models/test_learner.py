@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -221,3 +225,36 @@ def test_the_second_round_goes_on_from_the_first(learner: BranchLearner, whole: 
     (project / "rounds/002/policy/policy.safetensors").write_bytes(b"short")
     with pytest.raises(ModelRefused, match="002/policy is damaged"):
         learner.tune(task(project, 3), reward, Notes())
+
+
+TUNE = """
+import sys
+from pathlib import Path
+from tests.models.test_learner import Notes, open_learner, render, task
+learner = open_learner(sys.argv[1], render, Notes(), live_layers=1)
+learner.tune(task(Path(sys.argv[2])), Path(sys.argv[2]) / "rounds/001/reward", Notes())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.07, 0.15])
+def test_sigkill_at_any_moment_changes_nothing(
+    tiny_llama_folder: Path, whole: Path, tmp_path: Path, delay: float
+) -> None:
+    """Processes are killed a moment after each checkpoint appears, in sampling, updating or saving."""
+    shutil.copytree(whole / "rounds" / "001" / "reward", tmp_path / "rounds" / "001" / "reward")
+    command = [sys.executable, "-c", TUNE, str(tiny_llama_folder), str(tmp_path)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }
+    for awaited in range(3):
+        process = subprocess.Popen(command, env=environment)
+        while process.poll() is None and not (task(tmp_path).folder / f"checkpoints/update-{awaited:05d}").exists():
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+    subprocess.run(command, env=environment, check=True)
+    assert hashes(task(tmp_path).folder) == hashes(task(whole).folder)

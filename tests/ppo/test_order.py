@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expound.ppo.order import PromptOrder
@@ -18,6 +18,7 @@ def walk(order: PromptOrder, ids: list[str], count: int, updates: int) -> list[t
     return taken
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.data(), st.integers(0, 99))
 def test_every_pass_holds_every_prompt_once(size: int, data: st.DataObject, seed: int) -> None:
     count = data.draw(st.integers(1, size))

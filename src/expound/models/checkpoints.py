@@ -137,7 +137,8 @@ def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file."""
-    return load(path.read_bytes())
+    # Copies, because a file's tensors lie at any address, and sums can depend on how they are aligned.
+    return {name: tensor.clone() for name, tensor in load(path.read_bytes()).items()}
 
 
 def moments(optimiser: Optimizer) -> dict[str, Tensor]:

@@ -66,8 +66,7 @@ def update_metrics(
 ) -> UpdateMetrics:
     """Return the figures of an update; `place` is its number and KL weight, `rewards` are raw and normalised."""
     (update, beta), (raw, z), rollouts = place, rewards, prepared.rollouts
-    lengths = rollouts.response_lengths
-    log_ratio = prepared.old_logprobs - prepared.reference_logprobs
+    lengths = rollouts.response_lengths.float()
     kl = response_kl(prepared)
     last = stats.steps[-max(1, len(stats.steps) // stats.epochs) :]
     return UpdateMetrics(
@@ -80,7 +79,7 @@ def update_metrics(
         doubt=float(raw.sd.mean()),
         kl=float(kl.mean()),
         kl_se=_spread(kl) / math.sqrt(len(kl)),
-        k3=float(k3(log_ratio).mean()),
+        k3=float(k3(prepared.old_logprobs - prepared.reference_logprobs).mean()),
         beta=beta,
         step_k3=_mean([step.step_kl for step in last]),
         clip_share=_mean([step.clip_share for step in stats.steps]),
@@ -89,8 +88,8 @@ def update_metrics(
         value_loss=_mean([step.value_loss for step in stats.steps]),
         explained_variance=explained_variance(targets.old_values, targets.returns),
         finished=float(rollouts.finished.float().mean()),
-        length=float(lengths.float().mean()),
-        length_sd=_spread(lengths.float()),
+        length=float(lengths.mean()),
+        length_sd=_spread(lengths),
         repeated=repeated_share(rollouts),
         policy_norm=_mean([step.policy_norm for step in stats.steps]),
         value_norm=_mean([step.value_norm for step in stats.steps]),
