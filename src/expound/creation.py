@@ -29,7 +29,7 @@ kinds = ["people"]
 [asking]
 ballots = ["comparison"]
 overlap = 3
-overlap_share = 0.2
+overlap_share = 0.0                 # 0.2 once three people or more judge
 
 [stopping]
 max_rounds = 5
