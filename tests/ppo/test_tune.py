@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +20,7 @@ from expound.ppo.actor import Prepared, RewardValues
 from expound.ppo.rollout import Normaliser, Rollouts
 from expound.ppo.tune import Learning, Metric, TunePlan, TuneState, begin, dump_state, load_state, tune
 from expound.ppo.update import make_optimisers
-from expound.records import Round
+from expound.records import Prompt, Round, SamplingKey
 from expound.settings import PpoSettings, SamplingSettings
 from tests.support.tabular import FirstTokenReward, TabularActor, make_prompt
 
@@ -247,3 +248,35 @@ def test_the_state_comes_back_as_it_was() -> None:
     assert dump_state(state) == text
     odd = replace(state, window=(replace(state.window[0], explained_variance=math.nan),))
     assert math.isnan(load_state(dump_state(odd)).window[0].explained_variance)
+
+
+def test_the_kl_weight_follows_the_controller() -> None:
+    """A change here changes every training: start at the setting, then Ziegler's controller, an update as horizon."""
+    memory = run(make_plan(updates=5, kl_weight=0.07, kl_target="auto"))
+    state = load_state(memory.kept[5][0])
+    length = memory.lines[1]["length"]
+    assert isinstance(length, float)
+    assert state.kl_target == pytest.approx(0.1 * length)
+    weight = 0.07
+    for update in range(1, 6):
+        assert memory.lines[update]["beta"] == pytest.approx(weight)
+        kl = memory.lines[update]["kl"]
+        assert isinstance(kl, float)
+        weight *= 1 + max(-0.2, min(0.2, kl / (0.1 * length) - 1))
+    assert state.kl_weight == pytest.approx(weight)
+
+
+def test_updates_walk_over_all_prompts() -> None:
+    asked: list[str] = []
+
+    class Listener(TabularActor):
+        def sample(
+            self, prompts: Sequence[Prompt], responses: int, sampling: SamplingSettings, key: SamplingKey
+        ) -> Rollouts:
+            asked.extend(prompt.id for prompt in prompts)
+            return super().sample(prompts, responses, sampling, key)
+
+    plan, actor = make_plan(updates=11), Listener(REFERENCE)
+    learning = Learning(actor, make_optimisers(actor, 0.01), FirstTokenReward(REWARDS))
+    tune(learning, plan, begin(plan), Memory(learning), Notes())
+    assert Counter(asked) == {prompt.id: 8 for prompt in plan.prompts}
