@@ -18,7 +18,7 @@ import torch
 
 from expound.errors import ModelRefused
 from expound.files import sha256_of
-from expound.models.learner import BranchLearner, open_learner
+from expound.models.learner import BranchLearner
 from expound.models.loading import load
 from expound.ports import Learner, RewardTask
 from expound.records import Conversation, Example, Prompt, RewardCard, Round
@@ -70,9 +70,13 @@ def render(prompt: Prompt) -> Conversation:
     return Conversation("You answer questions.", prompt.text)
 
 
+def open_learner(folder: Path | str) -> BranchLearner:
+    return BranchLearner(load(str(folder)), render, Notes(), live_layers=1)
+
+
 @pytest.fixture(scope="module")
 def learner(tiny_llama_folder: Path) -> BranchLearner:
-    return open_learner(str(tiny_llama_folder), render, Notes(), live_layers=1)
+    return open_learner(tiny_llama_folder)
 
 
 def task(project: Path, round_: int = 1, **changes: object) -> Task:
@@ -152,11 +156,11 @@ def test_a_kill_between_any_two_updates_changes_nothing(
     """Another learner, as in another process, goes on from the checkpoint and ends in the same bytes."""
     shutil.copytree(whole / "rounds" / "001" / "reward", tmp_path / "rounds" / "001" / "reward")
     reward = tmp_path / "rounds" / "001" / "reward"
-    first = open_learner(str(tiny_llama_folder), render, Notes(), live_layers=1)
+    first = open_learner(tiny_llama_folder)
     with pytest.raises(KeyboardInterrupt):
         first.tune(task(tmp_path), reward, Notes(interrupt_after=after))
     torch.manual_seed(99)
-    second = open_learner(str(tiny_llama_folder), render, Notes(), live_layers=1)
+    second = open_learner(tiny_llama_folder)
     record, _ = second.tune(task(tmp_path), reward, Notes())
     assert record.ended == "all 3 updates are done"
     assert hashes(task(tmp_path).folder) == hashes(task(whole).folder)
@@ -191,7 +195,7 @@ def test_what_belongs_to_something_else_is_refused(learner: BranchLearner, whole
     with pytest.raises(ModelRefused, match="fitted on another live layers \\(1, not 2\\)"):
         learner.tune(task(tmp_path, ppo=PPO.model_copy(update={"live_layers": 2})), reward, Notes())
     model = save_tiny(tmp_path / "other", kind="llama", seed=7)
-    other = BranchLearner(load(str(model)), render, Notes(), live_layers=1)
+    other = open_learner(model)
     with pytest.raises(ModelRefused, match="fitted on another reference"):
         other.tune(task(tmp_path), reward, Notes())
     # A reward of that reference does not make the checkpoint its own.
@@ -230,8 +234,8 @@ def test_the_second_round_goes_on_from_the_first(learner: BranchLearner, whole: 
 TUNE = """
 import sys
 from pathlib import Path
-from tests.models.test_learner import Notes, open_learner, render, task
-learner = open_learner(sys.argv[1], render, Notes(), live_layers=1)
+from tests.models.test_learner import Notes, open_learner, task
+learner = open_learner(sys.argv[1])
 learner.tune(task(Path(sys.argv[2])), Path(sys.argv[2]) / "rounds/001/reward", Notes())
 """
 

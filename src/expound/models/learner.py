@@ -1,6 +1,6 @@
 """The Learner port: fits the reward on the frozen reference and tunes the branch above it.
 
-`open_learner` loads the reference once; everything else here wires `reward/` and `ppo/` to it.
+`reward/` and `ppo/` do the work; this file wires them to one loaded model.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from expound.models.checkpoints import (
 )
 from expound.models.cut import decoder_of, layers_of
 from expound.models.heads import Ground, heads_id, read_reward, write_reward
-from expound.models.loading import Loaded, load
+from expound.models.loading import Loaded
 from expound.models.policy import ModelPolicy, policy_id
 from expound.ports import Progress, RewardTask, TuneTask
 from expound.ppo.tune import Learning, Metric, Outcome, TunePlan, TuneState, begin, dump_state, load_state, tune
@@ -59,23 +59,6 @@ Render = Callable[[Prompt], Conversation]
 LiveLayers = int | Literal["third"]
 
 
-def open_learner(
-    model: str,
-    render: Render,
-    progress: Progress,
-    *,
-    base: Path | None = None,
-    live_layers: LiveLayers = "third",
-    sampling: SamplingSettings | None = None,
-) -> BranchLearner:
-    """Load the reference that a model reference names (relative to `base`) and return the learner over it.
-
-    `live_layers` as in [ppo]: a reward is read where they begin. `sampling` is what exported policies default to.
-    Errors: ModelNotFound, ModelRefused.
-    """
-    return BranchLearner(load(model, base=base, say=progress.say), render, progress, live_layers, sampling)
-
-
 class BranchLearner:
     """Fits rewards and tunes policies over one loaded reference."""
 
@@ -87,6 +70,10 @@ class BranchLearner:
         live_layers: LiveLayers = "third",
         sampling: SamplingSettings | None = None,
     ) -> None:
+        """Take the reference and how prompts become conversations; `progress` shows the reading of responses.
+
+        `live_layers` as in [ppo]: a reward is read where they begin. `sampling` is what exported policies default to.
+        """
         self._loaded, self._render, self._progress = loaded, render, progress
         self._live_layers = live_layers
         self._sampling = sampling or SamplingSettings()
