@@ -122,3 +122,11 @@ def test_the_cache_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatch, tm
     assert cache_folder().name == "expound"
     monkeypatch.setenv("EXPOUND_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_gguf_of_an_architecture_that_nobody_reads(source: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.gguf"
+    strange.write_bytes(source.read_bytes().replace(b"llama", b"lllla"))
+    with pytest.raises(ModelRefused, match=r"transformers cannot read .*strange.gguf"):
+        load(str(strange))

