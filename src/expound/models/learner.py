@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -77,6 +78,7 @@ class BranchLearner:
         self._loaded, self._render, self._progress = loaded, render, progress
         self._live_layers = live_layers
         self._sampling = sampling or SamplingSettings()
+        self._readings: dict[str, Floats] = {}
 
     def reference(self) -> ModelPolicy:
         """Return the policy at the start of round 1."""
@@ -112,8 +114,9 @@ class BranchLearner:
         """
         judged = [responses[example.response] for example in examples]
         actor = self._actor(target.seed)
+        self._read(actor, prompts, responses)
         material = Material(
-            features=self._read(actor, prompts, judged),
+            features=np.stack([self._readings[response.id] for response in judged]),
             blocks=actor.blocks,
             values=np.array([example.value for example in examples]),
             prompts=tuple(example.prompt for example in examples),
@@ -139,18 +142,16 @@ class BranchLearner:
         write_reward(target.folder, heads, card, self._ground())
         return card
 
-    def _read(self, actor: BranchActor, prompts: Mapping[str, Prompt], responses: Sequence[Response]) -> Floats:
-        """Return the readings of responses, in their order; those of a prompt are read together."""
-        order = sorted(range(len(responses)), key=lambda row: (responses[row].prompt, row))
-        readings: dict[int, Floats] = {}
-        with self._progress.bar("read responses", len(order)) as advance:
-            for start in range(0, len(order), READ_TOGETHER):
-                rows = order[start : start + READ_TOGETHER]
+    def _read(self, actor: BranchActor, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]) -> None:
+        """Read what is not read yet. Who is read with whom depends on the round alone, so that a resumed run agrees."""
+        groups = [group for group in read_together(responses.values()) if group[0].id not in self._readings]
+        with self._progress.bar("read responses", sum(map(len, groups))) as advance:
+            for group in groups:
                 # A reading does not depend on the temperature.
-                rollouts = actor.rollouts_of(prompts, [responses[row] for row in rows], temperature=1.0)
-                readings.update(zip(rows, actor.read(rollouts).double().cpu().numpy(), strict=True))
-                advance(len(rows))
-        return np.stack([readings[row] for row in range(len(responses))])
+                rollouts = actor.rollouts_of(prompts, group, temperature=1.0)
+                rows = actor.read(rollouts).double().cpu().numpy()
+                self._readings.update(zip((response.id for response in group), rows, strict=True))
+                advance(len(group))
 
     # --- the policy -------------------------------------------------------------------------------------------------
 
@@ -244,6 +245,16 @@ class CheckpointKeeper:
             parts = _part(found.tensors["optimizer"], prefix)
             restore_moments(one, {name.removeprefix(prefix): tensor for name, tensor in parts.items()})
         return load_state(found.state)
+
+
+def read_together(responses: Iterable[Response]) -> list[list[Response]]:
+    """Return the responses in groups that the reference reads in one go: of one round, those of a prompt together."""
+    ordered = sorted(responses, key=lambda response: (response.round, response.prompt, response.sample, response.id))
+    return [
+        rows[start : start + READ_TOGETHER]
+        for rows in (list(found) for _, found in groupby(ordered, key=lambda response: response.round))
+        for start in range(0, len(rows), READ_TOGETHER)
+    ]
 
 
 def previous_policy(task: TuneTask) -> Path | None:
