@@ -30,7 +30,9 @@ def walk(folder: Path, seed: int) -> dict[str, object]:
         last = project.book.rounds()[demonstration.ROUNDS - 1]
         form = demonstration.form_of(project, project.require_tuned(last).id)
         skills = {skill.rater: skill.discrimination for skill in project.require_settlement(last).skills}
-    differences = {line.how: (line.difference, *(line.interval or ())) for line in shown.gold if line.round == last.number}
+    differences = {
+        line.how: (line.difference, *(line.interval or ())) for line in shown.gold if line.round == last.number
+    }
     sys.stdout.write(f"\nseed {seed}{shown.text}\n")
     return {
         "seed": seed,

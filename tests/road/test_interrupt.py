@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from expound.project import open_project
 from expound.records import Judgment
 from expound.reporting.progress import PlainProgress

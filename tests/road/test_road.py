@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from expound import api
 from expound.ports import Progress
 from expound.project import Project, open_project
@@ -39,7 +40,7 @@ def test_every_step_left_its_records(project: Project) -> None:
     assert [record.round for record in book.policies()] == [0, 1, 2]
     assert [card.round for card in book.rewards()] == [1, 2]
     assert [decision.round for decision in book.decisions()] == [1, 2]
-    assert len(set(record.id for record in book.policies())) == 3
+    assert len({record.id for record in book.policies()}) == 3
     for round_ in (1, 2):
         ballots = book.ballots("train", round_=round_)
         answered = book.answered()
