@@ -1,7 +1,7 @@
 """One function a verb, and the handle that `init` and `open` return.
 
-Nothing here prints but through `Progress`, nothing calls `sys.exit`, and a verb that would have to wait for people
-returns `Waiting` when it was asked not to wait.
+Nothing here prints but through `Progress`, nothing calls `sys.exit`. Only `run` waits for people, unless it is asked
+not to: then it returns `Waiting`. Single verbs raise WaitingForPeople.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
-from expound.errors import ModelRefused, WaitingForPeople
+from expound.errors import InputError, ModelRefused, WaitingForPeople
 from expound.loop import ask as ask_round
 from expound.loop import collect, run_round
 from expound.loop import fit as fit_round
@@ -22,7 +22,7 @@ from expound.loop import settle as settle_round
 from expound.loop import tune as tune_round
 from expound.ports import Progress
 from expound.project import Project, open_project
-from expound.records import Conversation, Decision, PolicyRecord, RewardCard, SamplingKey, Settlement
+from expound.records import Conversation, Decision, PolicyRecord, Rater, RewardCard, SamplingKey, Settlement
 from expound.reporting.pages import write_report
 from expound.reporting.progress import PlainProgress
 from expound.reporting.status import describe
@@ -45,17 +45,22 @@ def init(
     folder: Folder,
     *,
     task: str = "answer",
-    model: str = DEFAULT_MODEL,
+    model: str | Path = DEFAULT_MODEL,
     prompts: Sequence[Given] = (),
     example: str | None = None,
 ) -> Handle:
     """Make a project folder and return its handle.
 
     `prompts` are texts, objects with the keys of a prompt file, or paths of prompt files; `example` copies a finished
-    example of the package.
-    Errors: ProjectNotFound when the folder holds a project already, PromptError, SettingsError.
+    example of the package, which brings its own task, model and prompts.
+    Errors: ProjectNotFound when the folder holds something already, PromptError, SettingsError, TaskError.
     """
-    create(Path(folder), task=task, model=model, prompts=prompts, example=example)
+    if example is not None and (prompts or model != DEFAULT_MODEL):
+        raise InputError(
+            f"the example '{example}' brings its own model and prompts.",
+            "Leave out prompts and model and change the project's files afterwards, or leave out the example.",
+        )
+    create(Path(folder), task=task, model=str(model), prompts=prompts, example=example)
     return open(folder)
 
 
@@ -82,6 +87,8 @@ def run(
 
     With `wait=False` nothing is served and `Waiting` is returned when judgments are missing.
     """
+    if rounds < 1:
+        raise InputError(f"{rounds} rounds cannot be walked.", "Give at least 1.")
     shown = progress or PlainProgress()
     path = Path(folder)
     decision: Decision | None = None
@@ -131,8 +138,11 @@ def invite(folder: Folder, name: str, *, days: int = 14, port: int | None = None
 
 
 def settle(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> Settlement:
-    """Collect what the simulated panel still owes and weigh the raters; return verdicts and skills."""
-    with open_project(Path(folder), progress or PlainProgress()) as project:
+    """Collect what the simulated panel still owes and weigh the raters; return verdicts and skills.
+
+    Errors: WaitingForPeople when people have not answered everything.
+    """
+    with open_project(Path(folder), progress or PlainProgress(), wait=False) as project:
         current = project.round(round_)
         collect(project, current, "train")
         return settle_round(project, current)
@@ -151,9 +161,15 @@ def tune(folder: Folder = ".", *, round_: int | None = None, progress: Progress 
 
 
 def measure(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> Decision:
-    """Compare tuned and reference on held-out prompts, blind, and decide."""
-    with open_project(Path(folder), progress or PlainProgress()) as project:
-        return measure_round(project, project.round(round_))
+    """Have tuned and reference compared on held-out prompts, blind, decide, and write the report.
+
+    Errors: WaitingForPeople when people have not answered everything.
+    """
+    with open_project(Path(folder), progress or PlainProgress(), wait=False) as project:
+        current = project.round(round_)
+        decision = measure_round(project, current)
+        write_report(project.book, project.report_input(current), project.folder)
+        return decision
 
 
 def report(folder: Folder = ".", *, round_: int | None = None) -> Path:
@@ -168,6 +184,12 @@ def status(folder: Folder = ".") -> str:
         return describe(project.book, project.settings, project.folder)
 
 
+def raters(folder: Folder = ".") -> tuple[Rater, ...]:
+    """Return the raters so far, with what the owner calls them."""
+    with open_project(Path(folder), PlainProgress(), lock=False) as project:
+        return project.book.raters()
+
+
 def explain(
     folder: Folder,
     text: str,
@@ -178,7 +200,11 @@ def explain(
     progress: Progress | None = None,
 ) -> str:
     """Return the newest policy's explanation, greedy by default; `text` may be the name of one of the prompts."""
+    if not text.strip():
+        raise InputError("nothing is asked.", "Say in the text what is to be explained, or name a prompt.")
     with open_project(Path(folder), progress or PlainProgress(), lock=False) as project:
+        if not reference and not project.has_tuned:
+            project.progress.say("Nothing is tuned yet: the reference explains.")
         policy = project.reference() if reference else project.newest_policy()
         sampling = project.settings.sampling.model_copy(update={"temperature": temperature})
         key = SamplingKey(project.settings.project.seed, 0, "explain")
@@ -191,11 +217,16 @@ def _conversation(project: Project, text: str, source: str) -> Conversation:
 
 
 def export(folder: Folder, out: Folder, *, progress: Progress | None = None) -> Path:
-    """Write the newest tuned policy as a plain Hugging Face folder and return its path."""
+    """Write the newest tuned policy as a plain Hugging Face folder and return its path.
+
+    Errors: ModelRefused when the folder is there already, or nothing is tuned yet.
+    """
     target = Path(out)
     if target.exists():
         raise ModelRefused(f"{target} is there already.", "Name a folder that does not exist yet.")
     with open_project(Path(folder), progress or PlainProgress(), lock=False) as project:
+        if not project.has_tuned:
+            raise ModelRefused(f"{folder} has no tuned policy yet.", f"Run 'expound run {folder}' first.")
         project.newest_policy().save(target)
     return target
 

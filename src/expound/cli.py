@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import signal
 import sys
+import tempfile
 import traceback
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from expound.errors import ExpoundError, Interrupted
+from expound.errors import ExpoundError, InputError, Interrupted, StorageError, WaitingForPeople
 from expound.reporting.progress import progress_for
 
+if TYPE_CHECKING:
+    from expound.records import Settlement
+
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Close the human-feedback loop for explanations: sample, ask, settle, fit, tune, measure, go round again.",
@@ -23,16 +30,48 @@ Folder = Annotated[Path, typer.Argument(help="Project folder.")]
 RoundOption = Annotated[int | None, typer.Option("--round", help="Round; the newest by default.")]
 PortOption = Annotated[int | None, typer.Option("--port", help="Port of the rating site; 0 takes a free one.")]
 HERE = Path()
+LONGEST_NAME = 255
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+BROKEN_PIPE = 128 + signal.SIGPIPE
+
+
+@app.callback(invoke_without_command=True)
+def begin(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Show the version, or the help where no verb is given."""
+    if show_version:
+        _say(f"expound {_version()}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        _say(context.get_help())
+
+
+def _version() -> str:
+    try:
+        return version("expound")
+    except PackageNotFoundError:
+        return "of an unknown version (not installed as a package)"
 
 
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
-    example: Annotated[str | None, typer.Option(help="Copy a finished example: answer.")] = None,
-    task: Annotated[str, typer.Option(help="Kind of explanation.")] = "answer",
-    model: Annotated[str | None, typer.Option(help="Model reference: package:MODULE/FILE, folder, hub name.")] = None,
+    example: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Copy a finished example, with its prompts: answer.")
+    ] = None,
+    task: Annotated[str, typer.Option(metavar="NAME", help="Kind of explanation: answer.")] = "answer",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="package:MODULE/FILE, a folder, a .gguf file or a Hugging Face name; SmolLM2-135M by default.",
+        ),
+    ] = None,
     prompts: Annotated[
-        list[Path] | None, typer.Option(help="Prompt file to copy into the project; repeatable.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Prompt file (.jsonl or .txt) to copy into the project; repeatable."),
     ] = None,
 ) -> None:
     """Make a project folder."""
@@ -65,8 +104,7 @@ def run(
 
     done = api.run(folder, rounds=rounds, wait=not no_wait, port=port, progress=progress_for(sys.stderr))
     if isinstance(done, api.Waiting):
-        _say(f"Waiting: {done.what}\n{done.remedy}")
-        raise typer.Exit(3)
+        raise WaitingForPeople(done.what, done.remedy)
     _say(f"{done.sentence}\n{done.next_step}\nReport: {folder / 'report.html'}")
 
 
@@ -75,17 +113,17 @@ def sample(folder: Folder = HERE) -> None:
     """Sample the open round's responses to the train prompts."""
     from expound import api
 
-    count = api.sample(folder, progress=progress_for(sys.stderr))
-    _say(f"{count} responses to train prompts. Next: expound ask {folder}")
+    api.sample(folder, progress=progress_for(sys.stderr))
+    _say(api.status(folder))
 
 
 @app.command()
 def ask(folder: Folder = HERE) -> None:
-    """Make the open round's ballots."""
+    """Make the open round's ballots; samples first where responses are missing."""
     from expound import api
 
     count = api.ask(folder, progress=progress_for(sys.stderr))
-    _say(f"{count} ballots. Next: expound serve {folder} (people), or expound settle {folder} (simulated)")
+    _say(f"{count} ballots.\n{api.status(folder)}")
 
 
 @app.command()
@@ -127,10 +165,21 @@ def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
     from expound import api
 
     settlement = api.settle(folder, round_=round_, progress=progress_for(sys.stderr))
+    names = {rater.id: rater.name for rater in api.raters(folder)}
     _say(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
-    for skill in settlement.skills:
+    _say(_skills(settlement, names))
+    _say(api.status(folder))
+
+
+def _skills(settlement: Settlement, names: dict[str, str]) -> str:
+    shown = [(names.get(skill.rater, skill.rater), skill) for skill in settlement.skills]
+    width = max((len(name) for name, _ in shown), default=0)
+    lines = ["How far each rater is to be trusted (1: always right, 0: no information, below 0: inverted):"]
+    for name, skill in shown:
         alarm = f"  {skill.alarm}" if skill.alarm else ""
-        _say(f"{skill.rater:16} skill {skill.skill:+.2f} ± {skill.skill_se:.2f}  {skill.n} judgments{alarm}")
+        count = f"{skill.n} judgment{'' if skill.n == 1 else 's'}"
+        lines.append(f"  {name:{width}}  {skill.skill:+.2f} ± {skill.skill_se:.2f}  {count}{alarm}")
+    return "\n".join(lines)
 
 
 @app.command()
@@ -143,6 +192,7 @@ def fit(folder: Folder = HERE, round_: RoundOption = None) -> None:
         f"The reward orders {card.pair_accuracy:.0%} [{card.pair_accuracy_low:.0%}, {card.pair_accuracy_high:.0%}] of "
         f"{card.pairs} left-out pairs like the panel; length alone {card.length_accuracy:.0%}."
     )
+    _say(api.status(folder))
 
 
 @app.command()
@@ -151,7 +201,8 @@ def tune(folder: Folder = HERE, round_: RoundOption = None) -> None:
     from expound import api
 
     record = api.tune(folder, round_=round_, progress=progress_for(sys.stderr))
-    _say(f"Tuned policy {record.id}: {record.ended}")
+    _say(f"Tuned policy {record.id}: {record.ended}.")
+    _say(api.status(folder))
 
 
 @app.command()
@@ -160,7 +211,7 @@ def measure(folder: Folder = HERE, round_: RoundOption = None) -> None:
     from expound import api
 
     decision = api.measure(folder, round_=round_, progress=progress_for(sys.stderr))
-    _say(f"{decision.sentence}\n{decision.next_step}")
+    _say(f"{decision.sentence}\n{decision.next_step}\nReport: {folder / 'report.html'}")
 
 
 @app.command()
@@ -182,19 +233,26 @@ def status(folder: Folder = HERE) -> None:
 @app.command()
 def explain(
     folder: Folder,
-    text: Annotated[str, typer.Argument(help="What is asked, or the name of one of the project's prompts.")],
-    source: Annotated[str, typer.Option(help="The passage, or a file that holds it.")] = "",
+    text: Annotated[str, typer.Argument(help="What is asked, or the id of one of the project's prompts.")],
+    source: Annotated[str, typer.Option(metavar="TEXT", help="The passage, or a file that holds it.")] = "",
     reference: Annotated[bool, typer.Option("--reference", help="Ask the policy before any tuning.")] = False,
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy.")] = 0.0,
 ) -> None:
     """Explain something with the tuned policy."""
     from expound import api
 
-    passage = (
-        Path(source).read_text(encoding="utf-8") if source and len(source) < 256 and Path(source).is_file() else source
-    )
     shown = progress_for(sys.stderr)
+    passage = _passage(source)
     _say(api.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown))
+
+
+def _passage(source: str) -> str:
+    if not source or len(source) > LONGEST_NAME or not Path(source).is_file():
+        return source
+    try:
+        return Path(source).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
 
 
 @app.command()
@@ -211,23 +269,43 @@ def _say(text: str) -> None:
 
 def main() -> NoReturn:
     """Run the command line with the exit codes of the errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an explanation may hold what the terminal cannot show
     try:
-        # Typer turns Ctrl-C and typer.Exit into the number that it returns.
-        ended: object = app(standalone_mode=False)
-        code = ended if isinstance(ended, int) else 0
-        if code == Interrupted.exit_code:
-            raise KeyboardInterrupt
-    except ExpoundError as error:
-        code = _tell(error)
+        code = _run()
     except KeyboardInterrupt:
         code = _tell(Interrupted("Interrupted.", "Run the same command again to go on where it stopped."))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again while this ends sees no traceback
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        # Typer turns Ctrl-C and typer.Exit into the number that it returns.
+        ended: object = app(prog_name="expound", standalone_mode=False)
+        sys.stdout.flush()
+    except ExpoundError as error:
+        return _tell(error)
     except typer.TyperException as error:
         sys.stderr.write(f"{error.format_message()}\nSee 'expound --help', or 'expound VERB --help'.\n")
-        code = error.exit_code
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has left; the interpreter must not complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        return _tell(_disk_failed(error)) if error.errno in DISK_ERRORS else _keep_traceback(error)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is told in one sentence, its traceback kept
-        code = _keep_traceback(error)
-    sys.stdout.flush()
-    sys.exit(code)
+        return _keep_traceback(error)
+    if ended == Interrupted.exit_code:
+        raise KeyboardInterrupt
+    return ended if isinstance(ended, int) else 0
+
+
+def _disk_failed(error: OSError) -> StorageError:
+    what = f"{error.filename or 'a file'} cannot be read or written: {error.strerror}."
+    return StorageError(what, "Free space or mend the rights, then run the same command again; nothing stored is lost.")
 
 
 def _tell(error: ExpoundError) -> int:
@@ -237,9 +315,17 @@ def _tell(error: ExpoundError) -> int:
 
 
 def _keep_traceback(error: Exception) -> int:
-    path = Path.home() / f"expound-error-{os.getpid()}.txt"
-    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    sys.stderr.write(f"This is a bug in expound: {type(error).__name__}: {error}\nThe traceback is in {path}.\n")
+    name, text = f"error-{os.getpid()}.txt", "".join(traceback.format_exception(error))
+    try:
+        from platformdirs import user_log_path
+
+        path = user_log_path("expound", ensure_exists=True) / name
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        path = Path(tempfile.gettempdir()) / f"expound-{name}"
+        path.write_text(text, encoding="utf-8")
+    said = str(error).partition("\n")[0]
+    sys.stderr.write(f"This is a bug in expound: {type(error).__name__}: {said}\nThe traceback is in {path}.\n")
     return ExpoundError.exit_code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -43,20 +44,32 @@ def create(folder: Path, *, task: str, model: str, prompts: Sequence[Given], exa
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProjectNotFound(f"{folder} is there already and not empty.", "Name a folder that does not exist yet.")
-    if folder.is_dir():
-        folder.rmdir()
-    with staged_folder(folder) as staging:
+    # An empty folder stays what it is, since a shell may stand in it: the project is made inside and moved up.
+    target = folder / "project" if folder.is_dir() else folder
+    with staged_folder(target) as staging:
         if example is not None:
             _copy_example(example, staging)
         else:
-            _write(staging, folder.name, task, model, prompts)
-        _check(staging)
+            _write(staging, folder.resolve().name, task, model, prompts)
+        _check(staging, folder)
+    if target != folder:
+        _move_up(target)
 
 
-def _check(folder: Path) -> None:
-    settings = read_settings(folder)
-    load_task(settings.project.task, folder)
-    read_prompts(folder, settings.project.prompts)
+def _move_up(target: Path) -> None:
+    # project.toml comes last: without it the folder is no project.
+    for entry in sorted(target.iterdir(), key=lambda entry: entry.name == "project.toml"):
+        entry.rename(target.parent / entry.name)
+    target.rmdir()
+
+
+def _check(staging: Path, folder: Path) -> None:
+    try:
+        settings = read_settings(staging)
+        load_task(settings.project.task, staging)
+        read_prompts(staging, settings.project.prompts)
+    except InputError as error:  # Nobody has seen the staging folder.
+        raise type(error)(error.what.replace(str(staging), str(folder)), error.remedy) from error
 
 
 def examples() -> tuple[str, ...]:
@@ -73,18 +86,22 @@ def _copy_example(name: str, target: Path) -> None:
 
 
 def _write(target: Path, name: str, task: str, model: str, prompts: Sequence[Given]) -> None:
+    if isinstance(prompts, str):
+        raise PromptError("one text was given where a list of prompts belongs.", "Put it into brackets.")
     if not prompts:
         raise PromptError("a project needs prompts, and none were given.", "Give --prompts FILE, or --example answer.")
     texts = {key: json.dumps(value, ensure_ascii=False) for key, value in _strings(name, task, model).items()}
     write_file(target / "project.toml", PEOPLE_TOML.format(**texts))
-    lines = []
+    lines = [
+        json.dumps({"text": given} if isinstance(given, str) else dict(given), ensure_ascii=False)
+        for given in prompts
+        if not isinstance(given, Path)
+    ]
+    if lines:
+        write_file(target / "prompts" / "prompts.jsonl", "\n".join(lines) + "\n")
     for given in prompts:
         if isinstance(given, Path):
             _copy_prompts(given, target / "prompts")
-        else:
-            lines.append(json.dumps({"text": given} if isinstance(given, str) else dict(given), ensure_ascii=False))
-    if lines:
-        write_file(target / "prompts" / "prompts.jsonl", "\n".join(lines) + "\n")
 
 
 def _strings(name: str, task: str, model: str) -> dict[str, str]:
@@ -96,6 +113,9 @@ def _strings(name: str, task: str, model: str) -> dict[str, str]:
 def _copy_prompts(source: Path, folder: Path) -> None:
     if not source.is_file():
         raise PromptError(f"there is no prompt file {source}.", "Give the path of a .jsonl or .txt file.")
+    read_prompts(source.parent, glob.escape(source.name))  # Here, so that errors name the user's own file.
+    if (folder / source.name).exists():
+        raise PromptError(f"two of the prompt files are called {source.name}.", "Rename one of them.")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, folder / source.name)
 

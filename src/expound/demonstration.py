@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from expound.creation import create
+from expound.errors import InputError, ProjectNotFound
 from expound.files import write_file
 from expound.loop import run_round
 from expound.panel.simulated import gold_of
@@ -43,6 +44,7 @@ def walk(folder: Path, seed: int, progress: Progress, example: str = "answer") -
         create(folder, task="", model="", prompts=(), example=example)
         _set_seed(folder, seed)
     with open_project(folder, progress) as project:
+        _require_own(project, seed)
         decided = {decision.round for decision in project.book.decisions()}
         for number in range(1, ROUNDS + 1):
             if number not in decided:
@@ -51,6 +53,18 @@ def walk(folder: Path, seed: int, progress: Progress, example: str = "answer") -
             if not project.gold_path(current).exists():
                 _tell_round(project, current, progress)
         return _show(project)
+
+
+def _require_own(project: Project, seed: int) -> None:
+    """Refuse to walk a project of somebody's own, or the demonstration of another seed."""
+    settings = project.in_force
+    if settings.panel.kinds != ("simulated",):
+        raise ProjectNotFound(f"{project.folder} holds a project with people.", "Name another folder.")
+    if settings.project.seed != seed:
+        raise InputError(
+            f"{project.folder} was begun with seed {settings.project.seed}, not {seed}.",
+            f"Give --seed {settings.project.seed} to go on, or another folder.",
+        )
 
 
 def _set_seed(folder: Path, seed: int) -> None:

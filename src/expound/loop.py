@@ -56,6 +56,7 @@ def collect(project: Project, current: Round, split: Split) -> None:
 
 def settle(project: Project, current: Round) -> Settlement:
     """Weigh the raters of all rounds so far by how reliable each proves to be; only train judgments are read."""
+    project.require_ballots(current)
     with project.timed(current, "settle"):
         judgments = [judgment for judgment in project.book.judgments("train") if judgment.round <= current.number]
         settlement = settle_judgments(judgments, current.number)
@@ -96,7 +97,8 @@ def tune(project: Project, current: Round) -> PolicyRecord:
 def measure(project: Project, current: Round) -> Decision:
     """Have the panel compare tuned and reference on held-out prompts, blind, and say what follows."""
     book, settings = project.book, project.settings_of(current)
-    reference, tuned = project.reference(), project.policy(project.require_tuned(current))
+    record = project.require_tuned(current)
+    reference, tuned = project.reference(), project.policy(record)
     for policy in (reference, tuned):
         project.sample_into_book("held_out", policy, settings.measuring.responses, current)
     if not book.ballots("held_out", round_=current.number):

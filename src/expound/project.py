@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from expound.errors import FolderBusy, ProjectNotFound, SettingsError, WaitingForPeople
+from expound.errors import FolderBusy, InputError, ModelRefused, ProjectNotFound, SettingsError, StorageError
 from expound.files import write_file
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from expound.models.loading import Loaded
 
 VERSIONS_OF = ("expound", "torch", "transformers", "numpy", "scipy")
+AT_ONCE = ("project.name", "project.model", "site.host", "site.port")
+"""Keys that no round freezes: they change nothing of what is learnt. Another model is refused by its identity."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,6 @@ class Project:
         self.folder = folder
         self.progress = progress
         self.settings = read_settings(folder)
-        self.task: Task = load_task(self.settings.project.task, folder)
         self.book: LogBook = open_book(folder)
         self._wait = wait
 
@@ -67,15 +68,31 @@ class Project:
 
     # --- rounds ---------------------------------------------------------------------------------------------------
 
+    @property
+    def in_force(self) -> Settings:
+        """Return the frozen settings of the open round, or those of project.toml where none is open."""
+        latest = self.latest_round()
+        return self.settings_of(latest) if latest is not None and self._is_open(latest) else self.settings
+
+    def _is_open(self, current: Round) -> bool:
+        return all(decision.round != current.number for decision in self.book.decisions())
+
     def load_prompts(self) -> None:
-        """Read the prompt files and note in the book what is new."""
-        self.book.add(read_prompts(self.folder, self.settings.project.prompts, self.book.prompts()))
+        """Read the prompt files and note in the book what is new.
+
+        Errors: PromptError, before anything is noted, for what cannot be read or does not fit the model.
+        """
+        from expound.models.loading import prompt_ids
+
+        prompts = read_prompts(self.folder, self.settings.project.prompts, self.book.prompts())
+        for prompt in prompts:
+            prompt_ids(self.loaded, self.task.render(prompt), prompt.name, self.settings.sampling.max_new_tokens)
+        self.book.add(prompts)
 
     def open_round(self) -> Round:
         """Return the round that is not decided yet, or open the next one and freeze its settings."""
         latest = self.latest_round()
-        decided = {decision.round for decision in self.book.decisions()}
-        if latest is not None and latest.number not in decided:
+        if latest is not None and self._is_open(latest):
             self._tell_changed(latest)
             return latest
         number = 1 if latest is None else latest.number + 1
@@ -97,7 +114,7 @@ class Project:
         return current
 
     def _tell_changed(self, current: Round) -> None:
-        keys = changed_keys(self.settings_of(current), self.settings)
+        keys = [key for key in changed_keys(self.settings_of(current), self.settings) if key not in AT_ONCE]
         if keys:
             self.progress.say(
                 f"project.toml has changed ({', '.join(keys)}); round {current.number} is open and keeps its settings, "
@@ -115,7 +132,10 @@ class Project:
         wanted = number if number is not None else max(rounds, default=0)
         if wanted not in rounds:
             what = f"there is no round {wanted} in {self.folder}." if number else "no round has begun yet."
-            raise ProjectNotFound(what, "Run 'expound run' first.")
+            known = f"There are rounds 1 to {max(rounds)}." if rounds else self._first("run")
+            raise ProjectNotFound(what, known)
+        if number is None and self._is_open(rounds[wanted]):
+            self._tell_changed(rounds[wanted])
         return rounds[wanted]
 
     def _current_settings(self) -> Settings:
@@ -158,33 +178,55 @@ class Project:
         """Return the settlement, or say which verb makes it."""
         found = self.settlement(current)
         if found is None:
-            raise WaitingForPeople(f"round {current.number} is not settled yet.", "Run 'expound settle' first.")
+            raise InputError(f"round {current.number} is not settled yet.", self._first("settle"))
         return found
 
     def require_reward(self, current: Round) -> RewardCard:
         """Return the reward, or say which verb makes it."""
         found = self.reward(current)
         if found is None:
-            raise WaitingForPeople(f"round {current.number} has no reward yet.", "Run 'expound fit' first.")
+            raise InputError(f"round {current.number} has no reward yet.", self._first("fit"))
         return found
 
     def require_tuned(self, current: Round) -> PolicyRecord:
         """Return the tuned policy, or say which verb makes it."""
         found = self.tuned_policy(current)
         if found is None:
-            raise WaitingForPeople(f"round {current.number} has no tuned policy yet.", "Run 'expound tune' first.")
+            raise InputError(f"round {current.number} has no tuned policy yet.", self._first("tune"))
         return found
+
+    def require_ballots(self, current: Round) -> None:
+        """Say which verb makes ballots when the round has none."""
+        if not self.book.ballots("train", round_=current.number):
+            raise InputError(f"round {current.number} has no ballots yet.", self._first("ask"))
+
+    def _first(self, verb: str) -> str:
+        return f"Run 'expound {verb} {self.folder}' first."
+
+    @cached_property
+    def task(self) -> Task:
+        """Return the task: how a prompt is put to the model, and what a good explanation is."""
+        return load_task(self.in_force.project.task, self.folder)
 
     # --- models -----------------------------------------------------------------------------------------------------
 
     @cached_property
     def loaded(self) -> Loaded:
-        """Return the model of the settings; loads it when it is first asked for."""
+        """Return the model of the settings; loads it when it is first asked for.
+
+        Errors: ModelNotFound; ModelRefused, also for another model than that of round 1.
+        """
         from expound.models.loading import load
 
-        threads = set_threads()
-        self.progress.say(f"Loading {self.settings.project.model} ({threads} threads).")
-        return load(self.settings.project.model, base=self.folder, say=self.progress.say)
+        threads, name = set_threads(), self.settings.project.model
+        self.progress.say(f"Loading {name} ({threads} {'thread' if threads == 1 else 'threads'}).")
+        loaded = load(name, base=self.folder, say=self.progress.say)
+        if any(record.round == 0 and record.id != loaded.identity for record in self.book.policies()):
+            raise ModelRefused(
+                f"{name} is not the model with which round 1 began, to which every policy here is compared.",
+                f"Set [project] model back to {self.settings_of(self.round(1)).project.model}, or begin a new project.",
+            )
+        return loaded
 
     @cached_property
     def learner(self) -> BranchLearner:
@@ -212,6 +254,11 @@ class Project:
         before = [record for record in self.book.policies() if 0 < record.round < current.number]
         return self.policy(before[-1]) if before else self.reference()
 
+    @property
+    def has_tuned(self) -> bool:
+        """Return whether any round has ended with a tuned policy."""
+        return any(record.round > 0 for record in self.book.policies())
+
     def newest_policy(self) -> Policy:
         """Return the last tuned policy, or the reference."""
         tuned = [record for record in self.book.policies() if record.round > 0]
@@ -238,13 +285,13 @@ class Project:
     @property
     def needs_site(self) -> bool:
         """Return whether people are to be waited for."""
-        return self._wait and "people" in self.settings.panel.kinds
+        return self._wait and "people" in self.in_force.panel.kinds
 
     @cached_property
     def panel(self) -> Panel:
         """Return whoever judges."""
-        if self.settings.panel.kinds == ("simulated",):
-            return SimulatedPanel(self.book, self.settings.project.seed)
+        if self.in_force.panel.kinds == ("simulated",):
+            return SimulatedPanel(self.book, self.in_force.project.seed)
         return People(self.book, wait=self._wait)
 
     # --- notes ------------------------------------------------------------------------------------------------------
@@ -328,7 +375,7 @@ def open_project(folder: Path, progress: Progress, *, lock: bool = True, wait: b
 
     Errors: ProjectNotFound, SettingsError, TaskError, FolderBusy, StorageError.
     """
-    read_settings(folder)
+    load_task(read_settings(folder).project.task, folder)
     with locked(folder) if lock else _nothing():
         project = Project(folder, progress, wait=wait)
         try:
@@ -345,9 +392,18 @@ def _nothing() -> Iterator[None]:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock. The kernel lets go of it when the process ends, however it ends."""
-    with (folder / "expound.lock").open("a+", encoding="utf-8") as handle:
+    with _open_lock(folder / "expound.lock") as handle:
         _take_lock(handle, folder)
         yield
+
+
+def _open_lock(path: Path) -> IO[str]:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}.", "Give yourself the right to write in that folder."
+        ) from error
 
 
 def _take_lock(handle: IO[str], folder: Path) -> None:
@@ -368,13 +424,18 @@ def read_settings(folder: Path) -> Settings:
     """Return the settings of a project folder."""
     path = folder / "project.toml"
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ProjectNotFound(
-            f"{folder.resolve()} has no project.toml.", "Go to a project folder, or make one with 'expound init NAME'."
+            f"{folder.resolve()} has no project.toml.",
+            "Name a project folder, or make one with 'expound init FOLDER --example answer'.",
         ) from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is not UTF-8 text: {error.reason}.", "Save it as UTF-8.") from error
+        raise SettingsError(f"{path} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be read: {error.strerror}.", "Give yourself the right to read it."
+        ) from error
     return parse(text, str(path))
 
 
