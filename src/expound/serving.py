@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 
 from expound.errors import PortInUse, StoppedItself
 from expound.ports import Progress
@@ -19,6 +20,10 @@ from expound.settings import SiteSettings
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+FIRST_RATER = "rater 1"
+WHAT_COMES = (
+    "What is to be judged appears there by itself; this command waits for the judgments, then goes on by itself."
+)
 
 
 def bind(settings: SiteSettings, port: int | None = None) -> socket.socket:
@@ -41,6 +46,10 @@ def bind(settings: SiteSettings, port: int | None = None) -> socket.socket:
 def address_of(listener: socket.socket) -> str:
     """Return the address of a listening socket as a URL."""
     host, port = listener.getsockname()[:2]
+    return _url(host, port)
+
+
+def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
@@ -71,7 +80,7 @@ def invite_link(project: Project, name: str, days: int, port: int | None = None)
 
     token = open_admission(project.book).invite(name, days=days)
     site = project.settings.site
-    return f"http://{site.host}:{site.port if port is None else port}/join/{token}"
+    return f"{_url(site.host, site.port if port is None else port)}/join/{token}"
 
 
 @contextmanager
@@ -89,7 +98,8 @@ def site_child(project: Project, port: int | None, progress: Progress) -> Iterat
     child = _start(project, listener)
     try:
         _wait_until_up(child, address)
-        _announce(project, address, progress)
+        announce(project, address, progress)
+        progress.say(WHAT_COMES)
         yield
     finally:
         _stop(child)
@@ -114,12 +124,17 @@ def _wait_until_up(child: subprocess.Popen[bytes], address: str) -> None:
     raise StoppedItself("the rating site did not start.", "Run 'expound serve' to see why.")
 
 
-def _announce(project: Project, address: str, progress: Progress) -> None:
+def announce(project: Project, address: str, progress: Progress) -> None:
+    """Say where the site is and how to come in; the link is repeated until its rater has come in."""
     port = int(address.rsplit(":", 1)[1])
-    progress.say(f"The rating site is at {address}.")
-    if not project.book.raters():
-        progress.say(f"Open this link to judge (it works once): {invite_link(project, 'rater 1', 14, port)}")
-    progress.say(f"Invite others with: expound invite {project.folder} NAME --port {port}")
+    progress.say(f"The rating site is at {address} as long as this command runs.")
+    raters = project.book.raters()
+    if all(rater.name == FIRST_RATER and not rater.locale for rater in raters):
+        progress.say("Open this link in a browser to judge; it works once:")
+        progress.say(f"  {invite_link(project, FIRST_RATER, 14, port)}")
+    else:
+        progress.say(f"Whoever has come in before goes on at {address}/rate in the same browser.")
+    progress.say(f"Invite others from another terminal: expound invite {quote(str(project.folder))} NAME --port {port}")
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
