@@ -28,7 +28,9 @@ app = typer.Typer(
 )
 Folder = Annotated[Path, typer.Argument(help="Project folder.")]
 RoundOption = Annotated[int | None, typer.Option("--round", help="Round; the newest by default.")]
-PortOption = Annotated[int | None, typer.Option("--port", help="Port of the rating site; 0 takes a free one.")]
+PortOption = Annotated[
+    int | None, typer.Option("--port", min=0, max=65535, help="Port of the rating site; 0 takes a free one.")
+]
 HERE = Path()
 LONGEST_NAME = 255
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
@@ -165,7 +167,8 @@ def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
     from expound import api
 
     settlement = api.settle(folder, round_=round_, progress=progress_for(sys.stderr))
-    names = {rater.id: rater.name for rater in api.raters(folder)}
+    simulated = " (simulated)"
+    names = {rater.id: f"{rater.name}{simulated * (rater.source == 'simulated')}" for rater in api.raters(folder)}
     _say(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
     _say(_skills(settlement, names))
     _say(api.status(folder))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,21 +14,23 @@ from expound.records import BallotKind
 
 FORMAT = 1
 Auto = Literal["auto"]
+Positive = Annotated[int, Field(ge=1)]
 PanelKind = Literal["people", "simulated"]
+START = "Input should be "
 REFUSED_SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size")
 
 
 class Section(BaseModel):
     """A table of project.toml; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ProjectSettings(Section):
     """What the project is."""
 
-    format: int = Field(FORMAT, description="Version of the folder's format.")
-    name: str = Field(description="What the project is called on pages and reports.")
+    format: int = Field(FORMAT, ge=1, le=FORMAT, description="Version of the folder's format.")
+    name: str = Field(min_length=1, description="What the project is called on pages and reports.")
     task: str = Field(description="Kind of explanation: answer, or the name of a task with a task.toml.")
     model: str = Field(description="Model reference: package:MODULE/FILE, a folder, a .gguf file or a hub name.")
     prompts: str = Field("prompts/*", description="Prompt files, relative to the project folder.")
@@ -51,7 +53,9 @@ class AskingSettings(Section):
     """What the raters are asked in a round."""
 
     ballots: tuple[BallotKind, ...] = Field(("comparison",), min_length=1, description="Kinds of question.")
-    count: int | Auto = Field("auto", description="Questions of each kind in a round; auto: 2 a train prompt, 60-600.")
+    count: Positive | Auto = Field(
+        "auto", description="Questions of each kind in a round; auto: 2 a train prompt, 60-600."
+    )
     overlap: int = Field(3, ge=1, le=20, description="Raters who answer an overlapping question.")
     overlap_share: float = Field(0.2, ge=0, le=1, description="Share of the questions that overlap.")
 
@@ -77,14 +81,18 @@ class RewardSettings(Section):
 class PpoSettings(Section):
     """Proximal policy optimisation."""
 
-    live_layers: int | Literal["third"] = Field("third", description="Decoder layers that learn, counted from the top.")
+    live_layers: Positive | Literal["third"] = Field(
+        "third", description="Decoder layers that learn, counted from the top."
+    )
     updates: int = Field(8, ge=1, le=1000, description="Updates a round.")
     episodes: int = Field(32, ge=2, description="Responses sampled for an update.")
     epochs: int = Field(4, ge=1, le=16, description="Passes over the responses of an update.")
     minibatches: int = Field(4, ge=1, le=64, description="Optimiser steps in a pass.")
-    learning_rate: float | Auto = Field("auto", description="AdamW's, falling linearly; auto: 2e-4.")
+    learning_rate: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="AdamW's, falling linearly; auto: 2e-4."
+    )
     kl_weight: float = Field(0.05, ge=0, description="Weight of the KL to the reference in the reward, at the start.")
-    kl_target: float | Auto = Field(
+    kl_target: Annotated[float, Field(ge=0)] | Auto = Field(
         "auto", description="Nats a response the controller holds; auto: 0.1 a token, at most 6; 0: weight is fixed."
     )
     caution: float = Field(1.0, ge=0, description="Standard deviations of the members taken from the reward.")
@@ -187,9 +195,15 @@ def _explain(error: ValidationError, where: str) -> SettingsError:
         table = f"[{path[0]}]"
         what = f"{where}: {table} is missing." if len(path) == 1 else f"{where}: {table} lacks '{path[1]}'."
         return SettingsError(what, "Add it.")
-    place = f"[{path[0]}] {'.'.join(path[1:])}: " if path else ""
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if not path else f" (given: {first['input']!r})"
+    place = f"[{path[0]}]{' '.join(('', *path[1:2]))}: " if path else ""
+    # A value of several types is refused once for each of them.
+    same = [
+        one["msg"]
+        for one in error.errors()
+        if one["loc"][:2] == first["loc"][:2] and repr(one["input"]) == repr(first["input"])
+    ]
+    message = ", or ".join((same[0].removeprefix("Value error, "), *(text.removeprefix(START) for text in same[1:])))
+    given = "" if len(path) < 2 else f" (given: {first['input']!r})"
     return SettingsError(f"{where}: {place}{message}{given}.", "Change it and run the same command again.")
 
 
