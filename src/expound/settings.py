@@ -141,10 +141,10 @@ class Settings(Section):
     def _episodes_divide(self) -> Settings:
         unit = self.sampling.responses_per_prompt * self.ppo.minibatches
         if self.ppo.episodes % unit:
-            lower, upper = max(1, self.ppo.episodes // unit) * unit, (self.ppo.episodes // unit + 1) * unit
+            lower = max(1, self.ppo.episodes // unit) * unit
             raise ValueError(
                 f"[ppo] episodes = {self.ppo.episodes} is no multiple of responses_per_prompt x minibatches = {unit}; "
-                f"use {lower} or {upper}"
+                f"use {lower} or {lower + unit}"
             )
         return self
 
