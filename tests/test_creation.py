@@ -1,0 +1,132 @@
+"""A project folder appears whole or not at all, from an example, from files or from Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from expound.creation import Given, create, examples, preview
+from expound.errors import ExpoundError, InputError, ProjectNotFound, PromptError, TaskError
+from expound.project import read_settings
+from expound.tasks.material import read_prompts
+
+MODEL = "some/model"
+
+
+def make(folder: Path, *prompts: Given, task: str = "answer", model: str = MODEL, example: str | None = None) -> Path:
+    create(folder, task=task, model=model, prompts=prompts, example=example)
+    return folder
+
+
+def texts_of(folder: Path) -> list[str]:
+    return [prompt.text for prompt in read_prompts(folder, read_settings(folder).project.prompts)]
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_texts_objects_and_files_become_prompts(tmp_path: Path) -> None:
+    given = write(tmp_path / "mine.jsonl", '{"text": "Why three?", "source": "Three."}')
+    folder = make(tmp_path / "project", "Why one?", {"text": "Why two?", "source": "Two."}, given)
+    assert sorted(texts_of(folder)) == ["Why one?", "Why three?", "Why two?"]
+
+
+def test_a_new_project_asks_people_for_comparisons(tmp_path: Path) -> None:
+    settings = read_settings(make(tmp_path / "my project", "Why one?", "Why two?"))
+    assert (settings.project.name, settings.project.task, settings.project.model) == ("my project", "answer", MODEL)
+    assert settings.panel.kinds == ("people",)
+    assert settings.asking.ballots == ("comparison",)
+
+
+@pytest.mark.parametrize("name", ['quo"te', "back\\slash", "解释", "a'b]#c"])
+def test_any_name_of_a_folder_is_written_as_toml(name: str, tmp_path: Path) -> None:
+    assert read_settings(make(tmp_path / name, "Why?")).project.name == name
+
+
+def test_a_model_on_disk_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_settings(make(tmp_path / "project", "Why?", model="model")).project.model == str(tmp_path / "model")
+
+
+def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that stands in the folder stands in the project afterwards."""
+    here = tmp_path / "here"
+    here.mkdir()
+    before = here.stat().st_ino
+    monkeypatch.chdir(here)
+    make(Path(), "Why?")
+    assert here.stat().st_ino == before
+    assert sorted(path.name for path in here.iterdir()) == ["project.toml", "prompts"]
+    assert read_settings(here).project.name == "here"
+
+
+def test_every_example_is_a_project(tmp_path: Path) -> None:
+    assert examples() == ("answer",)
+    for example in examples():
+        folder = make(tmp_path / example, example=example)
+        assert len(texts_of(folder)) > 20
+        shown = preview(folder)
+        assert shown.count("[user]") == 3
+        assert shown.endswith(f"Next: expound run {folder}")
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    held = write(tmp_path / "held" / "thesis.txt", "years of work")
+    for folder in (held.parent, held):
+        with pytest.raises(ProjectNotFound, match="is there already and not empty"):
+            make(folder, "Why?")
+    assert held.read_text(encoding="utf-8") == "years of work\n"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "kind", "message"),
+    [
+        ((), {}, PromptError, "none were given.*--example answer"),
+        (("Why?",), {"task": "anser"}, TaskError, "no task 'anser'.*Did you mean 'answer'"),
+        ((), {"example": "nope"}, InputError, "no example 'nope'.*There are: answer"),
+        (("Why?", "Why?"), {}, PromptError, "asks the same as"),
+        (({"txt": "Why?"},), {}, PromptError, "no column 'txt'.*Did you mean 'text'"),
+        (("  ",), {}, PromptError, "'text' is missing or empty"),
+        ((Path("nowhere.jsonl"),), {}, PromptError, "no prompt file nowhere.jsonl"),
+    ],
+)
+def test_a_refusal_leaves_nothing(
+    prompts: tuple[Given, ...], options: dict[str, str], kind: type[ExpoundError], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(kind, match=message) as raised:
+        make(tmp_path / "project", *prompts, **options)
+    assert ".staging" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_text_instead_of_a_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="one text was given where a list"):
+        create(tmp_path / "project", task="answer", model=MODEL, prompts="Why?", example=None)
+
+
+def test_a_broken_line_is_named_in_the_users_own_file(tmp_path: Path) -> None:
+    given = write(tmp_path / "mine.jsonl", json.dumps({"text": "Why?"}), '{"text": ')
+    with pytest.raises(PromptError) as raised:
+        make(tmp_path / "project", given)
+    assert raised.value.what.startswith(f"{given}: line 2: not JSON")
+
+
+def test_two_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    first = write(tmp_path / "a" / "same.txt", "Why one?")
+    second = write(tmp_path / "b" / "same.txt", "Why two?")
+    with pytest.raises(PromptError, match=r"two of the prompt files are called same.txt"):
+        make(tmp_path / "project", first, second)
+    own = write(tmp_path / "prompts.jsonl", '{"text": "Why three?"}')
+    with pytest.raises(PromptError, match=r"two of the prompt files are called prompts.jsonl"):
+        make(tmp_path / "project", "Why one?", own)
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+    given = write(tmp_path / "[a]*.txt", "Why?")
+    assert texts_of(make(tmp_path / "project", given)) == ["Why?"]
