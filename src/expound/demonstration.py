@@ -22,7 +22,7 @@ from expound.project import Project, open_project
 from expound.records import Decision, Prompt, Response, Round, SamplingKey
 from expound.reporting.pages import write_report
 from expound.statistics import bootstrap_interval
-from expound.text import copied_share, finished_part, repeated_ngrams
+from expound.text import copied_share, finished_part, repetition_share
 
 ROUNDS = 2
 GREEDY_TOKENS = 64
@@ -148,7 +148,7 @@ def form_of(project: Project, policy: str) -> dict[str, float]:
         "words": fmean(len(found.text.split()) for found in responses),
         "finished": fmean(found.finished for found in responses),
         "copied": fmean(copied_share(found.text, prompts[found.prompt].source) for found in responses),
-        "repeated": fmean(repeated_ngrams(found.text) for found in responses),
+        "repeated": fmean(repetition_share(found.text) for found in responses),
     }
 
 
