@@ -293,9 +293,7 @@ def _run() -> int:
     except typer.TyperException as error:
         sys.stderr.write(f"{error.format_message()}\nSee 'expound --help', or 'expound VERB --help'.\n")
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read the output has left; the interpreter must not complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # Typer's answer where whoever read the output has left
         return BROKEN_PIPE
     except OSError as error:
         return _tell(_disk_failed(error)) if error.errno in DISK_ERRORS else _keep_traceback(error)

