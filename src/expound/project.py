@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -61,6 +61,8 @@ class Project:
         self.settings = read_settings(folder)
         self.book: LogBook = open_book(folder)
         self._wait = wait
+        self.is_served: Callable[[], bool] = lambda: True
+        """Whether people can reach the rating site; whoever starts it says how to tell."""
 
     def close(self) -> None:
         """Let go of the database."""
@@ -292,7 +294,7 @@ class Project:
         """Return whoever judges."""
         if self.in_force.panel.kinds == ("simulated",):
             return SimulatedPanel(self.book, self.in_force.project.seed)
-        return People(self.book, wait=self._wait)
+        return People(self.book, wait=self._wait, is_served=self.is_served)
 
     # --- notes ------------------------------------------------------------------------------------------------------
 

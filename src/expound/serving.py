@@ -105,6 +105,7 @@ def site_child(project: Project, port: int | None, progress: Progress) -> Iterat
         _wait_until_up(child, address)
         announce(project, address, progress)
         progress.say(WHAT_COMES)
+        project.is_served = lambda: child.poll() is None
         yield
     finally:
         _stop(child)

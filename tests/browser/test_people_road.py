@@ -202,7 +202,7 @@ def assert_finished(folder: Path, said: str, updates: int) -> None:
     status = api.status(folder)
     assert status.startswith("Round 1 of at most 5 is decided.")
     assert decision.sentence in status
-    assert f"expound run {folder}" in status
+    assert status.endswith(f"Report: {folder / 'report.html'}")
     assert said == f"{decision.sentence}\n{decision.next_step}\nReport: {folder / 'report.html'}\n"
 
 
@@ -219,7 +219,7 @@ def test_a_person_walks_the_road(chromium: Browser, tiny_llama_folder: Path, tmp
     folder = make_project(tmp_path / "project", tiny_llama_folder, SHAPE)
     with running(folder) as run, browsing(chromium) as seen:
         address, link = run.until(ADDRESS), run.until(LINK)
-        run.until("collect train: 0 of 8")
+        run.until("8 comparisons to judge")
         seen.come_in(link)
         train = judge_all(seen)
         assert seen.page.get_by_text("You have judged 8 pairs in this round. Thank you!").count()
@@ -237,10 +237,10 @@ def test_a_person_without_scripts_walks_the_road(chromium: Browser, tiny_llama_f
     folder = make_project(tmp_path / "project", tiny_llama_folder, SHAPE)
     with running(folder) as run, browsing(chromium, scripts=False) as seen:
         address, link = run.until(ADDRESS), run.until(LINK)
-        run.until("collect train: 0 of 8")
+        run.until("8 comparisons to judge")
         seen.come_in(link)
         train = judge_all(seen)
-        run.until("collect held_out")
+        run.until("6 comparisons to judge")
         seen.page.get_by_role("link", name="Look now").click()
         seen.page.wait_for_selector("form.judge")
         held_out = judge_all(seen, len(train))
@@ -259,7 +259,7 @@ def test_the_site_ends_with_the_run_while_a_browser_is_open(
     folder = make_project(tmp_path / "project", tiny_llama_folder, SHAPE)
     with running(folder) as run, browsing(chromium) as seen:
         link = run.until(LINK)
-        run.until("collect train: 0 of 8")
+        run.until("8 comparisons to judge")
         seen.come_in(link)
         judge_one(seen, tie=False)
         run.process.send_signal(how)
@@ -267,7 +267,7 @@ def test_the_site_ends_with_the_run_while_a_browser_is_open(
         assert run.process.returncode == code
         with running(folder) as again:
             address = again.until(ADDRESS)
-            again.until("collect train: 1 of 8")
+            again.until("7 comparisons to judge")
             seen.page.goto(f"{address}/rate")
             assert seen.page.locator("form.judge").count() == 1
         assert not any(LINK.search(line) for line in again.said)
@@ -290,7 +290,7 @@ def test_a_person_walks_the_road_with_smollm2(
     begun = time.monotonic()
     with running(folder, LIMIT_SECONDS) as run, browsing(chromium) as seen:
         address, link = run.until(ADDRESS), run.until(LINK)
-        run.until("collect train: 0 of 30")
+        run.until("30 comparisons to judge")
         seen.come_in(link)
         train = judge_all(seen)
         seen.page.wait_for_selector("form.judge", timeout=LIMIT_SECONDS * 1000)

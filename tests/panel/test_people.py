@@ -13,10 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from expound.errors import WaitingForPeople
+from expound.errors import StoppedItself, WaitingForPeople
 from expound.panel.people import LEASE_SECONDS, MAX_LEASES, POLL_SECONDS, People, PeopleQueue
 from expound.ports import Advance, Opened
-from expound.records import Answer, Ballot, Comparison, Decision, Judgment, Rater, Round, Skip, Split
+from expound.records import Answer, Ballot, Comparison, Decision, Judgment, Rater, Round, Settlement, Skip, Split
 from tests.support.books import MemoryAdmission, MemoryBook
 from tests.support.site import FERRY, Case, ballots_of, pair_of, prompt_of
 
@@ -311,6 +311,36 @@ def test_ballots_of_a_decided_round_are_closed() -> None:
     assert desk.queue.next("ana") is None
 
 
+def test_train_ballots_of_a_settled_round_are_closed_and_still_count() -> None:
+    desk = Desk(questions=1)
+    page = desk.take("ana")
+    desk.store(say(page, "ana"))
+    desk.ballots += fill(desk.book, 1, split="held_out", first=50)
+    desk.book.add(Settlement(1, (), (), (), 1, "h"))
+    desk.clock.seconds += POLL_SECONDS
+    for key in ("", page.key):
+        assert desk.queue.open("ana", page.ballot.id, key) is None
+    assert desk.queue.progress("ana").judged == 1
+    held_out = desk.take("ana")
+    assert held_out.ballot.split == "held_out"
+    desk.store(say(held_out, "ana"))
+    assert desk.queue.open("ana", held_out.ballot.id) is not None
+
+
+def test_a_ballot_in_hand_is_let_go_when_its_round_is_settled() -> None:
+    """Somebody who had lost it answered after all, so that the round went on without its holder."""
+    desk = Desk(questions=1)
+    page = desk.take("ana")
+    desk.clock.seconds += LEASE_SECONDS + 1
+    desk.take("ben")
+    late = desk.queue.open("ana", page.ballot.id, page.key)
+    assert late is not None
+    desk.store(say(late, "ana"))
+    desk.book.add(Settlement(1, (), (), (), 1, "h"))
+    desk.clock.seconds += POLL_SECONDS
+    assert desk.queue.next("ben") is None
+
+
 # --- opening ----------------------------------------------------------------------------------------------------
 
 
@@ -433,7 +463,8 @@ def test_collecting_waits_until_the_last_answer_and_counts() -> None:
     sleeper = Sleeper(*work)
     People(desk.book, wait=True, sleep=sleeper).collect(ROUND, "train", notes)
     assert all(desk.book.answered().get(ballot.id) for ballot in desk.ballots)
-    assert notes.bars == [("collect train", 3, train)]
+    assert notes.bars == [("judged", 3, train)]
+    assert notes.lines == [f"{3 - train} comparisons to judge (training prompts).", "Everything is judged; going on."]
     assert train + notes.steps == 3
     assert set(sleeper.slept) == {POLL_SECONDS}
 
@@ -481,8 +512,24 @@ def test_questions_that_only_others_can_answer_are_named() -> None:
         People(desk.book, wait=False).collect(ROUND, "train", Notes())
     sleeper = Sleeper(lambda: desk.judge("ben"), lambda: desk.judge("ben"))
     People(desk.book, wait=True, sleep=sleeper).collect(ROUND, "train", notes)
-    assert len(notes.lines) == 1
-    assert "Invite somebody" in notes.lines[0]
+    assert [line for line in notes.lines if "Invite somebody" in line] == notes.lines[1:2]
+
+
+def test_nobody_is_waited_for_at_a_site_that_has_ended() -> None:
+    desk, notes, alive = Desk(questions=2), Notes(), [True, True]
+    sleeper = Sleeper(lambda: desk.judge("ana"), lambda: None)
+    people = People(desk.book, wait=True, is_served=lambda: bool(alive and alive.pop()), sleep=sleeper)
+    with pytest.raises(StoppedItself, match=r"site has ended.*same command again"):
+        people.collect(ROUND, "train", notes)
+    assert len(sleeper.slept) == 2
+    assert notes.lines == ["2 comparisons to judge (training prompts)."]
+
+
+def test_the_last_answer_counts_though_the_site_has_ended() -> None:
+    desk = Desk(questions=1)
+    alive = [True]
+    people = People(desk.book, wait=True, is_served=lambda: bool(alive.pop()), sleep=Sleeper(lambda: desk.judge("ana")))
+    people.collect(ROUND, "train", Notes())
 
 
 def test_the_ferry_case_is_a_ballot_like_any_other() -> None:

@@ -46,8 +46,8 @@ def test_waiting_for_people_names_how_far_each_is() -> None:
     story.ask()
     story.answer("train", 6)
     assert said(story) == (
-        "Round 1: 6 of 12 comparisons are missing; rater careful is at 2, rater noisy is at 1, rater harsh is at 1, "
-        "rater side-biased is at 1, rater adversarial is at 1. Next: expound serve demo"
+        "Round 1: 6 of 12 comparisons are missing; careful is at 2, noisy is at 1, harsh is at 1, "
+        "side-biased is at 1, adversarial is at 1. Next: expound serve demo"
     )
 
 
@@ -96,7 +96,7 @@ def test_measuring() -> None:
     assert "tuned; nobody has compared it on held-out prompts yet. Next: expound measure demo" in said(story)
     story.compare()
     story.answer("held_out", 23)
-    assert "1 of 24 held-out comparisons is missing; rater careful is at 5" in said(story)
+    assert "1 of 24 held-out comparisons is missing; careful is at 5" in said(story)
     story.answer("held_out")
     assert "every held-out comparison has its answer, nothing is decided yet. Next: expound measure" in said(story)
 
@@ -107,7 +107,8 @@ def test_a_decided_round_gives_its_sentence_and_the_report(outcome: Outcome) -> 
     story.walk(outcome)
     text = said(story)
     assert text.startswith(f"Round 1 (simulated panel) of at most 5 is decided. {outcome}: simulated raters preferred")
-    assert text.endswith("Next: read demo/report.html, then expound run demo")
+    assert text.endswith("Report: demo/report.html")
+    assert text.count("expound run") == text.count("another round")
 
 
 def test_after_the_last_round_there_is_only_the_report() -> None:
@@ -115,4 +116,4 @@ def test_after_the_last_round_there_is_only_the_report() -> None:
     story.walk()
     text = said(story)
     assert text.startswith("Round 1 of at most 1 is decided.")
-    assert text.endswith("Next: read demo/report.html")
+    assert text.endswith("Report: demo/report.html")

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from expound.errors import StorageError
 from expound.panel.people import PeopleQueue
 from expound.ports import Stored
-from expound.records import Comparison, Decision, Judgment, Skip
+from expound.records import Comparison, Decision, Judgment, Settlement, Skip
 from expound.web.app import build
 from tests.support.books import MemoryAdmission, MemoryBook
 from tests.support.browsing import Shown, Visitor
@@ -96,7 +96,7 @@ def test_when_nothing_is_left_the_page_waits_and_reloads() -> None:
     ana = visitor(site)
     ana.judge()
     ana.get("/rate")
-    assert '<meta http-equiv="refresh" content="30">' in ana.page
+    assert '<meta http-equiv="refresh" content="10">' in ana.page
     assert "You have judged one pair in this round" in ana.page
     assert 'href="/rate/' in ana.page, "the last answer can still be changed"
 
@@ -297,6 +297,25 @@ def test_after_the_round_is_decided_its_pages_are_closed() -> None:
     again.get(where)
     assert again.status == 404
     again.get("/rate")
+    assert "/rate/" not in again.page, "no link to what cannot be changed"
+
+
+def test_after_the_settlement_a_train_answer_is_read_no_more_and_the_text_is_kept() -> None:
+    site = make_site(FERRY)
+    ana = visitor(site)
+    where = ana.ballot()
+    ana.post(where, {**ana.fields(), "do": "judge", "choice": "a"})
+    ana.get(where)
+    fields = ana.fields()
+    site.book.add(Settlement(1, (), (), (), 1, "h"))
+    again = ana.moved_to(restarted(site))
+    again.post(where, {**fields, "do": "judge", "choice": "b", "comment": "on second thought"})
+    assert again.status == 404
+    assert "can no longer be changed" in again.page
+    assert Shown(again.page).texts == ["B is better", "on second thought"]
+    assert only(site).choice == -1
+    again.get("/rate")
+    assert "You have judged one pair in this round" in again.page
     assert "/rate/" not in again.page, "no link to what cannot be changed"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from expound.errors import WaitingForPeople
+from expound.errors import StoppedItself, WaitingForPeople
 from expound.ports import Admission, Book, Opened, Progress
 from expound.records import Answer, Ballot, Prompt, RaterProgress, Response, Round, Skip, Split
 
@@ -44,9 +44,13 @@ class Lease:
 
 @dataclass
 class Work:
-    """What the book says about ballots: those of undecided rounds, and what each rater has dealt with in any round."""
+    """What the book says about ballots, and what each rater has dealt with in any round.
+
+    `ballots` are those that may be answered, `counted` the ids of all in undecided rounds.
+    """
 
     ballots: dict[str, Ballot] = field(default_factory=dict)
+    counted: frozenset[str] = frozenset()
     answered: dict[str, set[str]] = field(default_factory=dict)
     skipped: dict[str, set[str]] = field(default_factory=dict)
     done: dict[str, set[Question]] = field(default_factory=dict)
@@ -54,9 +58,12 @@ class Work:
 
     @staticmethod
     def read(book: Book) -> Work:
-        """Read it from the book."""
-        ballots, decided = book.ballots(), {decision.round for decision in book.decisions()}
-        work = Work({ballot.id: ballot for ballot in ballots if ballot.round not in decided})
+        """Read it from the book. Once a round is settled nothing learns from its train ballots, so they are closed."""
+        ballots, settled = book.ballots(), {settlement.round for settlement in book.settlements()}
+        decided = {decision.round for decision in book.decisions()}
+        current = [ballot for ballot in ballots if ballot.round not in decided]
+        open_ = {ballot.id: ballot for ballot in current if ballot.split != "train" or ballot.round not in settled}
+        work = Work(open_, frozenset(ballot.id for ballot in current))
         answered, skipped = book.answered(), book.skipped()
         for ballot in ballots:
             for rater in answered.get(ballot.id, ()):
@@ -84,7 +91,7 @@ class Work:
 
     def judged(self) -> Counter[str]:
         """Return how many ballots of the undecided rounds each rater answered."""
-        return Counter(rater for ballot in self.ballots for rater in self.answered.get(ballot, ()))
+        return Counter(rater for ballot in self.counted for rater in self.answered.get(ballot, ()))
 
 
 class PeopleQueue:
@@ -236,40 +243,57 @@ def _place(rater: str, ballot: str) -> bytes:
 class People:
     """Waits until people have answered (fulfils ports.Panel); the site that asks them is another process."""
 
-    def __init__(self, book: Book, *, wait: bool, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._book = book
-        self._wait = wait
-        self._sleep = sleep
+    def __init__(
+        self,
+        book: Book,
+        *,
+        wait: bool,
+        is_served: Callable[[], bool] = lambda: True,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._book, self._wait = book, wait
+        self._is_served, self._sleep = is_served, sleep
 
     def collect(self, round_: Round, split: Split, progress: Progress) -> None:
         """Return when every ballot of the round and split has an answer that is no skip.
 
-        Errors: WaitingForPeople when it is not to wait and judgments are missing.
+        Errors: WaitingForPeople when it is not to wait and judgments are missing; StoppedItself when the site ends.
         """
         ballots = self._book.ballots(split, round_=round_.number)
         missing = self._missing(ballots)
         if missing and not self._wait:
             raise self._waiting(round_, ballots, missing)
         if missing:
-            self._wait_for(ballots, len(missing), f"collect {split}", progress)
+            which = "training" if split == "train" else split.replace("_", "-")
+            progress.say(f"{_count(missing)} to judge ({which} prompts).")
+            self._wait_for(ballots, len(missing), progress)
+            progress.say("Everything is judged; going on.")
 
     def _missing(self, ballots: Sequence[Ballot]) -> list[Ballot]:
         answered = self._book.answered()
         return [ballot for ballot in ballots if not answered.get(ballot.id)]
 
-    def _wait_for(self, ballots: Sequence[Ballot], left: int, what: str, progress: Progress) -> None:
+    def _wait_for(self, ballots: Sequence[Ballot], left: int, progress: Progress) -> None:
         head, told = -1, False
-        with progress.bar(what, len(ballots), len(ballots) - left) as advance:
+        with progress.bar("judged", len(ballots), len(ballots) - left) as advance:
             while left:
                 if head != (head := self._book.head()):
                     missing = self._missing(ballots)
                     advance(max(left - len(missing), 0))
-                    left = min(left, len(missing)) if missing else 0
+                    left = min(left, len(missing))
                     if missing and not told and self._stuck(missing) == len(missing):
                         progress.say(f"{_need_others(len(missing))} Invite somebody with 'expound invite'.")
                         told = True
                 if left:
+                    self._require_site()
                     self._sleep(POLL_SECONDS)
+
+    def _require_site(self) -> None:
+        if not self._is_served():
+            raise StoppedItself(
+                "the rating site has ended, so that nobody can judge any more.",
+                "Run the same command again to go on; nothing that was judged is lost.",
+            )
 
     def _stuck(self, missing: Sequence[Ballot]) -> int:
         """Return how many ballots none of the raters so far may answer, since they have dealt with their question."""
@@ -290,6 +314,11 @@ class People:
             what = f"{what} {_need_others(stuck)}"
         more = "invite more raters with 'expound invite', and " if stuck or not names else ""
         return WaitingForPeople(what, f"Let them judge with 'expound serve', {more}then run the same command again.")
+
+
+def _count(ballots: Sequence[Ballot]) -> str:
+    kinds = {ballot.kind for ballot in ballots}
+    return f"{len(ballots)} {kinds.pop() if len(kinds) == 1 else 'ballot'}{'' if len(ballots) == 1 else 's'}"
 
 
 def _need_others(count: int) -> str:

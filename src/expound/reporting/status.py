@@ -13,7 +13,7 @@ from expound.settings import Settings, undump
 
 
 def describe(book: Book, settings: Settings, folder: Path) -> str:
-    """Return in a few sentences where the project stands, ending with the command that comes next.
+    """Return in a few sentences where the project stands, ending with what comes next.
 
     `settings` are those of project.toml now; an open round's own frozen ones decide what it is waiting for.
     """
@@ -58,11 +58,8 @@ def _before_the_first_round(settings: Settings, folder: Path) -> str:
 
 
 def _decided(decision: Decision, settings: Settings, folder: Path) -> str:
-    last, page = settings.stopping.max_rounds, folder / "report.html"
-    said = f"{_name(decision.round, settings)} of at most {last} is decided. {decision.sentence} {decision.next_step}"
-    if decision.round >= last:
-        return f"{said} Next: read {page}"
-    return f"{said} Next: read {page}, then expound run {folder}"
+    name = f"{_name(decision.round, settings)} of at most {settings.stopping.max_rounds}"
+    return f"{name} is decided. {decision.sentence} {decision.next_step} Report: {folder / 'report.html'}"
 
 
 def _open_round(stage: Stage) -> str:
@@ -139,4 +136,4 @@ def _by_rater(stage: Stage, ballots: Sequence[Ballot]) -> str:
     raters = [rater for rater in stage.book.raters() if rater.active or counts[rater.id]]
     if not raters:
         return f"nobody is invited yet (expound invite {stage.folder} NAME)"
-    return ", ".join(f"rater {rater.name} is at {counts[rater.id]}" for rater in raters)
+    return ", ".join(f"{rater.name} is at {counts[rater.id]}" for rater in raters)

@@ -22,7 +22,7 @@ from expound.web import forms, sessions
 from expound.web.forms import CHOICES, REASONS, Entered, Fault
 from expound.web.messages import Language
 
-RELOAD_SECONDS = 30
+RELOAD_SECONDS = 10
 Do = Literal["judge", "skip"]
 
 
@@ -197,7 +197,7 @@ def judge(site: Site, entry: Entry) -> Response:
     entered, do = forms.read(entry.visit.form), _what_to_do(entry.visit.form)
     opened = site.queue.open(entry.rater, entry.visit.parameters["ballot"], entered.key or "none")
     if opened is None:
-        raise Refusal(HTTPStatus.NOT_FOUND, "not_found")
+        return problem(site, entry.visit, Refusal(HTTPStatus.NOT_FOUND, "not_found"), _in_words(entry, entered))
     found = forms.faults(entered, do)
     if found:
         return _ballot(site, entry, opened, entered, found)
