@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+from typing_extensions import TypeAliasType
+
+Json = TypeAliasType("Json", "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]")
 
 Split = Literal["train", "choose", "held_out", "confirm"]
 Source = Literal["people", "simulated", "judge", "function"]

@@ -31,17 +31,17 @@ def test_fields_with_defaults_may_be_missing() -> None:
 @pytest.mark.parametrize(
     ("kind", "payload", "sentence"),
     [
-        ("rater", "{", "row 7 is not JSON"),
-        ("rater", "[]", "is not a Rater with the fields"),
-        ("rater", '{"id":"r1"}', "is not a Rater with the fields"),
-        ("rater", json.dumps(ROW | {"extra": 1}), "is not a Rater with the fields"),
-        ("rater", json.dumps(ROW | {"active": 1}), "'1' is not of type"),
-        ("rater", json.dumps(ROW | {"source": "martians"}), "'martians' is not one of"),
-        ("rater", json.dumps(ROW | {"name": None}), "'None' is not of type"),
+        ("rater", "{", "Rater: Invalid JSON"),
+        ("rater", "[]", "Rater: Input should be an object"),
+        ("rater", '{"id":"r1"}', "name: Field required"),
+        ("rater", json.dumps(ROW | {"extra": 1}), "extra: Unexpected keyword argument"),
+        ("rater", json.dumps(ROW | {"active": 1}), "active: Input should be a valid boolean"),
+        ("rater", json.dumps(ROW | {"source": "martians"}), "source: Input should be 'people'"),
+        ("rater", json.dumps(ROW | {"name": None}), "name: Input should be a valid string"),
         ("verdict", "{}", "unknown kind 'verdict'"),
-        ("decision", '{"round":1,"outcome":"better","sentence":"a","next_step":"b","x":{}}', "is not a Decision"),
-        ("prompt", '{"id":"p","parts":{}}', "is not a list"),
-        ("prompt", '{"id":"p","parts":[],"meta":[]}', "is not of type"),
+        ("decision", '{"round":1,"outcome":"better","sentence":"a","next_step":"b","x":{}}', "x: Unexpected"),
+        ("prompt", '{"id":"p","parts":{}}', "parts: Input should be a valid array"),
+        ("prompt", '{"id":"p","parts":[],"meta":[]}', "meta: Input should be an object"),
     ],
 )
 def test_what_was_never_written_so_is_refused(kind: str, payload: str, sentence: str) -> None:
@@ -55,9 +55,9 @@ def test_an_evaluation_keeps_its_pair_a_pair() -> None:
         '{"round":1,"prompts":1,"comparisons":1,"wins":1,"losses":0,"ties":0,"win_rate":1,"interval":[0.1,0.2,0.3],'
         '"length_ratio":1.0,"sources":[]}'
     )
-    with pytest.raises(StorageError, match="right length"):
+    with pytest.raises(StorageError, match="interval: Tuple should have at most 2"):
         decode("evaluation", payload, "row 7")
-    with pytest.raises(StorageError, match="not a number"):
+    with pytest.raises(StorageError, match="interval.1: Input should be a valid number"):
         decode("evaluation", payload.replace("0.1,0.2,0.3", "0.1,true"), "row 7")
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from expound.errors import InputError, StorageError
 from expound.records import (
@@ -55,7 +55,7 @@ OF_THE_ROW = ("rater", "ballot", "revision")
 TIMELESS = {"seconds": None, "shown_at": None}
 RESTORE = "Restore expound.db from a backup, or use the version of expound that wrote it."
 
-Read = Callable[[object], object]
+T = TypeVar("T")
 
 
 # --- what a record is -------------------------------------------------------------------------------------------
@@ -151,17 +151,14 @@ def decode(kind: str, payload: str, where: str) -> Record:
     """
     if kind not in KINDS:
         raise StorageError(f"{where} is of the unknown kind '{kind}'.", RESTORE)
-    record = _decoded(KINDS[kind], payload, where)
-    assert isinstance(record, Record)
-    return record
+    return _read(KINDS[kind], payload, where)
 
 
 def decode_answer(key: str, payload: str, where: str) -> Answer:
     """Return the answer of a row. Errors as in `decode`."""
-    row = _decoded(_AnswerRow, payload, where)
-    assert isinstance(row, _AnswerRow)
+    row = _read(_AnswerRow, payload, where)
     shared: dict[str, Json] = {"rater": row.rater, "ballot": row.object, "revision": row.revision}
-    judgments = tuple(_judgment(line, shared, where) for line in row.lines)
+    judgments = tuple(_judgment({**line, **shared}, where) for line in row.lines)
     return Answer(key, row.object, row.rater, judgments, row.revision, row.device, row.locale, row.surplus)
 
 
@@ -172,87 +169,31 @@ class _AnswerRow:
     id: str
     rater: str
     revision: int
-    lines: tuple[Mapping[str, Json], ...]
+    lines: tuple[dict[str, Json], ...]
     device: str
     locale: str
     surplus: bool
     object: str
 
 
-def _judgment(line: Mapping[str, Json], shared: Mapping[str, Json], where: str) -> Judgment:
-    kind = LINES.get(str(line.get("kind")))
-    if kind is None:
-        raise StorageError(f"{where} holds a judgment of the unknown kind {line.get('kind')!r}.", RESTORE)
-    fields = {name: value for name, value in {**line, **shared}.items() if name != "kind"}
-    judgment = _read(kind, fields, where)
-    assert isinstance(judgment, Judgment)
-    return judgment
+def _judgment(line: dict[str, Json], where: str) -> Judgment:
+    kind = line.pop("kind", None)
+    if not isinstance(kind, str) or kind not in LINES:
+        raise StorageError(f"{where} holds a judgment of the unknown kind {kind!r}.", RESTORE)
+    return _read(LINES[kind], _dumps(line), where)
 
 
-def _decoded(kind: type, payload: str, where: str) -> object:
+def _read(kind: type[T], payload: str, where: str) -> T:
     try:
-        value = json.loads(payload)
-    except ValueError as error:
-        raise StorageError(f"{where} is not JSON: {error}.", RESTORE) from error
-    return _read(kind, value, where)
+        record = ADAPTERS[kind].validate_json(payload, strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or kind.__name__
+        raise StorageError(f"{where} cannot be read: {place}: {first['msg']}.", RESTORE) from error
+    assert isinstance(record, kind)
+    return record
 
 
-def _read(kind: type, value: object, where: str) -> object:
-    try:
-        return _reader(kind)(value)
-    except StorageError as error:
-        raise StorageError(f"{where} cannot be read: {error.what}", RESTORE) from error
-
-
-@cache
-def _reader(kind: object) -> Read:
-    """Return the function that reads a JSON value as a type, built from the type once."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return _optional(arguments)
-    if origin is Literal:
-        return lambda value: value if value in arguments else _wrong(value, f"one of {arguments}")
-    if origin is tuple:
-        return _tuple(arguments)
-    if kind is float:
-        return lambda value: float(value) if type(value) in (int, float) else _wrong(value, "a number")  # type: ignore[arg-type]
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return _dataclass(kind)
-    plain = dict if origin is not None else kind
-    return lambda value: value if type(value) is plain else _wrong(value, f"of type {plain}")
-
-
-def _optional(arguments: tuple[object, ...]) -> Read:
-    (inner,) = (_reader(argument) for argument in arguments if argument is not type(None))
-    return lambda value: None if value is None else inner(value)
-
-
-def _tuple(arguments: tuple[object, ...]) -> Read:
-    read = _reader(arguments[0])
-    length = None if arguments[1] is Ellipsis else len(arguments)
-
-    def read_tuple(value: object) -> object:
-        if not isinstance(value, list) or length not in (None, len(value)):
-            return _wrong(value, "a list of the right length")
-        return tuple([read(item) for item in value])
-
-    return read_tuple
-
-
-def _dataclass(kind: type) -> Read:
-    hints = get_type_hints(kind)
-    fields = dataclasses.fields(kind)
-    readers = {field.name: _reader(hints[field.name]) for field in fields}
-    missing = dataclasses.MISSING
-    needed = {field.name for field in fields if field.default is missing and field.default_factory is missing}
-
-    def read_fields(value: object) -> object:
-        if not isinstance(value, dict) or not needed <= value.keys() <= readers.keys():
-            return _wrong(value, f"a {kind.__name__} with the fields {', '.join(readers)}")
-        return kind(**{name: readers[name](item) for name, item in value.items()})
-
-    return read_fields
-
-
-def _wrong(value: object, wanted: str) -> object:
-    raise StorageError(f"{str(value)[:200]!r} is not {wanted}.", RESTORE)
+ADAPTERS: Mapping[type[object], TypeAdapter[object]] = {
+    kind: TypeAdapter(kind) for kind in (*KINDS.values(), *LINES.values(), _AnswerRow)
+}
