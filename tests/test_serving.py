@@ -14,7 +14,7 @@ from expound.project import Project, open_project
 from expound.reporting.progress import PlainProgress
 from expound.serving import address_of, announce, bind, invite_link
 from expound.settings import SiteSettings
-from expound.store.admission import Admission, open_admission
+from expound.store.admission import Admission
 from tests.support.projects import Shape, make_project
 
 ADDRESS = "http://127.0.0.1:4711"
@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 @pytest.fixture
 def admission(project: Project) -> Admission:
-    return open_admission(project.book)
+    return Admission(project.book)
 
 
 def announced(project: Project) -> str:

@@ -228,8 +228,8 @@ class Opened:
 class Queue(Protocol):
     """Which ballot a rater gets next."""
 
-    def next(self, rater: str, after: str | None = None) -> Ballot | None:
-        """Return the rater's open ballot, or a new one, or None when nothing is left for them."""
+    def next(self, rater: str) -> Ballot | None:
+        """Return the ballot in the rater's hands, or a new one, or None when nothing is left for them."""
 
     def open(self, rater: str, ballot: str, key: str = "") -> Opened | None:
         """Return a ballot that is leased to the rater or was answered by them; None: not theirs.
@@ -241,7 +241,7 @@ class Queue(Protocol):
         """Take note of a stored answer."""
 
     def progress(self, rater: str) -> RaterProgress:
-        """Return how far the rater and the round are."""
+        """Return how far the rater is."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from typing_extensions import TypeAliasType
 
-Json = TypeAliasType("Json", "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]")
+Json = TypeAliasType("Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None")
 
 Split = Literal["train", "choose", "held_out", "confirm"]
 Source = Literal["people", "simulated", "judge", "function"]
@@ -213,11 +213,10 @@ class Rater:
 
 @dataclass(frozen=True)
 class RaterProgress:
-    """How far a rater is: answers so far, about how many are left for this rater, and for everybody together."""
+    """How far a rater is: answers so far, and about how many are left for this rater."""
 
     judged: int
     left: int
-    needed: int
 
 
 # --- what the panel thinks --------------------------------------------------------------------------------------

@@ -58,10 +58,10 @@ def serve_project(project: Project, listener: socket.socket, *, until_stdin_clos
     import uvicorn
 
     from expound.panel.people import PeopleQueue
-    from expound.store.admission import open_admission
+    from expound.store.admission import Admission
     from expound.web.app import build
 
-    admission = open_admission(project.book)
+    admission = Admission(project.book)
     app = build(project.book, PeopleQueue(project.book, admission), admission, project.task.rubric, project.settings)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
     if until_stdin_closes:
@@ -76,7 +76,7 @@ def _end_with_parent(server: object) -> None:
 
 def invite_link(project: Project, name: str, days: int, port: int | None = None) -> str:
     """Make an invitation and return its link. Errors: InputError for a name; SettingsError when no port is known."""
-    from expound.store.admission import open_admission
+    from expound.store.admission import Admission
 
     site = project.settings.site
     if not (site.port if port is None else port):
@@ -84,7 +84,7 @@ def invite_link(project: Project, name: str, days: int, port: int | None = None)
             "[site] port is 0, so that the site's address is known only while it runs.",
             "Give --port with the number that 'expound run' or 'expound serve' shows.",
         )
-    token = open_admission(project.book).invite(name, days=days)
+    token = Admission(project.book).invite(name, days=days)
     return f"{_url(site.host, site.port if port is None else port)}/join/{token}"
 
 

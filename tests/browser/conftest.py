@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from expound.store.admission import open_admission
+from expound.store.admission import Admission
 from expound.store.book import open_book
 from tests.support.site import FERRY, JAM, TestSite, site_above
 
@@ -60,7 +60,7 @@ class Served:
 def served(tmp_path: Path) -> Iterator[Served]:
     """Serve a project with three questions."""
     with open_book(tmp_path) as book:
-        site = site_above(book, open_admission(book), FERRY, JAM)
+        site = site_above(book, Admission(book), FERRY, JAM)
         server = uvicorn.Server(uvicorn.Config(site.app, log_level="warning", access_log=False))
         listener = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -1,4 +1,4 @@
-"""The queue of people: nobody twice, no copy twice, at most two leases; and the waiting for their answers."""
+"""The queue of people: nobody twice, no copy twice, one lease each; and the waiting for their answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from expound.errors import StoppedItself, WaitingForPeople
-from expound.panel.people import LEASE_SECONDS, MAX_LEASES, POLL_SECONDS, People, PeopleQueue
+from expound.panel.people import LEASE_SECONDS, POLL_SECONDS, People, PeopleQueue
 from expound.ports import Advance, Opened
 from expound.records import Answer, Ballot, Comparison, Decision, Judgment, Rater, Round, Settlement, Skip, Split
 from tests.support.books import MemoryAdmission, MemoryBook
@@ -73,8 +73,8 @@ class Desk:
     def open_queue(self) -> PeopleQueue:
         return PeopleQueue(self.book, MemoryAdmission(self.book), clock=self.clock, now=lambda: "2026-11-24T10:32:00Z")
 
-    def take(self, rater: str, after: str | None = None) -> Opened:
-        ballot = self.queue.next(rater, after)
+    def take(self, rater: str) -> Opened:
+        ballot = self.queue.next(rater)
         assert ballot is not None
         opened = self.queue.open(rater, ballot.id)
         assert opened is not None
@@ -117,15 +117,6 @@ class Judging(RuleBasedStateMachine):
         if ballot is not None:
             self._shown(rater, ballot)
 
-    @rule(rater=RATERS)
-    def look_ahead(self, rater: str) -> None:
-        first = self.desk.queue.next(rater)
-        second = None if first is None else self.desk.queue.next(rater, after=first.id)
-        if second is not None:
-            assert first is not None
-            assert second.question != first.question
-            self._shown(rater, second)
-
     def _shown(self, rater: str, ballot: Ballot) -> None:
         opened = self.desk.queue.open(rater, ballot.id)
         assert opened is not None
@@ -166,10 +157,10 @@ class Judging(RuleBasedStateMachine):
             assert max(questions.values(), default=0) <= 1
 
     @invariant()
-    def at_most_two_ballots_are_in_one_hand(self) -> None:
+    def at_most_one_ballot_is_in_one_hand(self) -> None:
         for rater in ("ana", "ben", "cho", "dee"):
             held = [one for one in self.desk.ballots if self._holds(rater, one)]
-            assert len(held) <= MAX_LEASES
+            assert len(held) <= 1
 
     def _holds(self, rater: str, ballot: Ballot) -> bool:
         opened = self.desk.queue.open(rater, ballot.id)
@@ -213,22 +204,10 @@ def test_the_open_ballot_comes_again_until_it_is_answered() -> None:
     desk = Desk(questions=3)
     first = desk.take("ana")
     assert desk.take("ana").ballot == first.ballot
-    ahead = desk.take("ana", after=first.ballot.id)
-    assert ahead.ballot != first.ballot
-    assert desk.take("ana").ballot == first.ballot, "a ballot fetched ahead replaced the one in hand"
-    assert desk.queue.next("ana", after="another") == first.ballot
-    desk.store(say(first, "ana"))
-    assert desk.take("ana").ballot == ahead.ballot
-
-
-def test_there_is_no_third_lease() -> None:
-    desk = Desk(questions=3)
-    first = desk.take("ana")
-    desk.take("ana", after=first.ballot.id)
     desk.queue.accepted(Answer("k", "no ballot of hers", "ana", ()))
-    held = {desk.take("ana").ballot.id, desk.take("ana", after=first.ballot.id).ballot.id}
-    assert len(held) == MAX_LEASES
-    assert sum(desk.queue.open("ana", ballot.id) is not None for ballot in desk.ballots) == MAX_LEASES
+    assert desk.take("ana").ballot == first.ballot
+    desk.store(say(first, "ana"))
+    assert desk.take("ana").ballot != first.ballot
 
 
 def test_what_others_have_begun_comes_before_what_is_fresh() -> None:
@@ -403,7 +382,7 @@ def test_what_is_left_is_shared_among_those_at_work() -> None:
     desk.judge("ben")
     desk.judge("ana")
     progress = desk.queue.progress("ana")
-    assert (progress.judged, progress.left, progress.needed) == (1, 5, 10)
+    assert (progress.judged, progress.left) == (1, 5)
 
 
 def test_nothing_is_left_for_somebody_who_saw_every_question() -> None:
@@ -412,7 +391,7 @@ def test_nothing_is_left_for_somebody_who_saw_every_question() -> None:
     assert desk.queue.progress("ana").left == 1
     desk.judge("ana")
     progress = desk.queue.progress("ana")
-    assert (progress.judged, progress.left, progress.needed) == (2, 0, 4)
+    assert (progress.judged, progress.left) == (2, 0)
 
 
 # --- collecting -------------------------------------------------------------------------------------------------

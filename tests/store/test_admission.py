@@ -14,7 +14,7 @@ import pytest
 from expound.errors import InputError
 from expound.ports import Admission as AdmissionPort
 from expound.records import Rater
-from expound.store.admission import Admission, answer_key, open_admission
+from expound.store.admission import Admission
 from expound.store.book import LogBook, open_book
 
 
@@ -133,7 +133,7 @@ def test_a_revoked_rater_is_out_until_invited_again(admission: Admission, book: 
 def test_a_rater_made_inactive_by_another_process_is_out(admission: Admission, book: LogBook, tmp_path: Path) -> None:
     cookie, session = enter(admission)
     with open_book(tmp_path) as elsewhere:
-        open_admission(elsewhere).revoke(session.rater.id)
+        Admission(elsewhere).revoke(session.rater.id)
     assert admission.session(cookie) is None
 
 
@@ -184,17 +184,20 @@ def test_the_file_holds_no_token_and_no_cookie(admission: Admission, book: LogBo
 
 def test_keys_are_hmacs_that_every_process_of_the_project_agrees_on(tmp_path: Path) -> None:
     with open_book(tmp_path) as book, open_book(tmp_path) as other:
-        key = open_admission(book).answer_key("r1", "b1", 0)
-        assert open_admission(other).answer_key("r1", "b1", 0) == key
+        key = Admission(book).answer_key("r1", "b1", 0)
+        assert Admission(other).answer_key("r1", "b1", 0) == key
     with open_book(tmp_path) as book:
-        assert open_admission(book).answer_key("r1", "b1", 0) == key
+        assert Admission(book).answer_key("r1", "b1", 0) == key
     (tmp_path / "second").mkdir()
     with open_book(tmp_path / "second") as book:
-        assert open_admission(book).answer_key("r1", "b1", 0) != key
+        assert Admission(book).answer_key("r1", "b1", 0) != key
 
 
-def test_a_key_is_128_bits_of_the_hmac_of_rater_ballot_and_revision() -> None:
-    expected = hmac.digest(b"secret", b"r1\nb1\n2", "sha256").hex()[:32]
-    assert answer_key(b"secret", "r1", "b1", 2) == expected
-    near = {answer_key(b"secret", *parts) for parts in (("r1", "b1", 3), ("r1", "b12", 2), ("r2", "b1", 2))}
+def test_a_key_is_128_bits_of_the_hmac_of_rater_ballot_and_revision(admission: Admission, book: LogBook) -> None:
+    with book.database.read() as connection:
+        secret = bytes.fromhex(connection.exec_driver_sql("SELECT value FROM secret").scalar_one())
+    assert len(secret) == 32
+    expected = hmac.digest(secret, b"r1\nb1\n2", "sha256").hex()[:32]
+    assert admission.answer_key("r1", "b1", 2) == expected
+    near = {admission.answer_key(*parts) for parts in (("r1", "b1", 3), ("r1", "b12", 2), ("r2", "b1", 2))}
     assert len(near | {expected}) == 4

@@ -255,7 +255,7 @@ def test_everything_is_there_after_opening_again(tmp_path: Path) -> None:
         first.add([prompt, ballot])
         first.answer([compare(ballot, "r1"), skip(ballot, "r2")])
         seen = first.head(), first.judgments(), first.answered(), first.skipped(), first.ballots()
-    with open_book(f"sqlite:///{tmp_path / 'expound.db'}") as second:
+    with open_book(str(tmp_path)) as second:
         assert (second.head(), second.judgments(), second.answered(), second.skipped(), second.ballots()) == seen
 
 

@@ -57,7 +57,7 @@ def test_an_evaluation_keeps_its_pair_a_pair() -> None:
     )
     with pytest.raises(StorageError, match="interval: Tuple should have at most 2"):
         decode("evaluation", payload, "row 7")
-    with pytest.raises(StorageError, match="interval.1: Input should be a valid number"):
+    with pytest.raises(StorageError, match=r"interval\.1: Input should be a valid number"):
         decode("evaluation", payload.replace("0.1,0.2,0.3", "0.1,true"), "row 7")
 
 

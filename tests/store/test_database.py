@@ -21,7 +21,7 @@ from expound.errors import InputError, StorageError
 from expound.records import Rater
 from expound.store import schema
 from expound.store.book import open_book
-from expound.store.database import NEWEST, Database, locate, pragmas, require
+from expound.store.database import FILE_NAME, NEWEST, Database, pragmas, require
 from expound.store.failures import explain, is_fatal
 from expound.store.upgrade import SCRIPTS, upgrade
 
@@ -53,12 +53,6 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
 def test_the_file_is_its_owner_s_alone(tmp_path: Path) -> None:
     with open_book(tmp_path):
         assert stat.S_IMODE((tmp_path / "expound.db").stat().st_mode) == 0o600
-
-
-def test_a_url_or_a_folder_says_where(tmp_path: Path) -> None:
-    assert locate(tmp_path) == locate(str(tmp_path)) == locate(f"sqlite:///{tmp_path}/expound.db")
-    with pytest.raises(InputError, match="no SQLite database"):
-        locate("postgresql://localhost/book")
 
 
 # --- files that are no book of ours -----------------------------------------------------------------------------
@@ -211,7 +205,7 @@ def test_an_error_without_a_name_is_still_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_request_that_breaks_a_constraint_hurts_no_other_in_its_group(tmp_path: Path) -> None:
-    database = Database(locate(tmp_path))
+    database = Database(tmp_path / FILE_NAME)
     release = threading.Event()
     outcomes: dict[str, str] = {}
 
@@ -245,7 +239,7 @@ def test_a_request_that_breaks_a_constraint_hurts_no_other_in_its_group(tmp_path
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_a_request_comes_back_and_ends_the_writer(tmp_path: Path) -> None:
-    database = Database(locate(tmp_path))
+    database = Database(tmp_path / FILE_NAME)
     with pytest.raises(ZeroDivisionError):
         database.write(lambda _: 1 // 0)
     with pytest.raises(StorageError, match="stopped"):
@@ -254,7 +248,7 @@ def test_a_bug_in_a_request_comes_back_and_ends_the_writer(tmp_path: Path) -> No
 
 
 def test_what_waits_when_the_book_is_closed_is_still_written(tmp_path: Path) -> None:
-    database = Database(locate(tmp_path))
+    database = Database(tmp_path / FILE_NAME)
     release = threading.Event()
     done: list[int] = []
     works: list[Callable[[Connection], int]] = [lambda _: int(release.wait(10)), lambda _: 2, lambda _: 3]
@@ -271,7 +265,7 @@ def test_what_waits_when_the_book_is_closed_is_still_written(tmp_path: Path) -> 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_who_waits_behind_a_bug_is_told(tmp_path: Path) -> None:
-    database = Database(locate(tmp_path))
+    database = Database(tmp_path / FILE_NAME)
     release = threading.Event()
     told: list[str] = []
 

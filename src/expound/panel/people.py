@@ -20,7 +20,6 @@ from expound.ports import Admission, Book, Opened, Progress
 from expound.records import Answer, Ballot, Prompt, RaterProgress, Response, Round, Skip, Split
 
 LEASE_SECONDS = 15 * 60.0
-MAX_LEASES = 2
 POLL_SECONDS = 1.0
 ANSWERS_SEARCHED = 100_000
 
@@ -114,16 +113,15 @@ class PeopleQueue:
         self._prompts: Mapping[str, Prompt] = {}
         self._responses: Mapping[str, Response] = {}
 
-    def next(self, rater: str, after: str | None = None) -> Ballot | None:
-        """Return the rater's open ballot other than `after`, or a new one, or None when nothing is left for them."""
+    def next(self, rater: str) -> Ballot | None:
+        """Return the ballot in the rater's hands, or a new one, or None when nothing is left for them."""
         with self._lock:
             self._look()
-            held = [lease for lease in self._leases.values() if lease.rater == rater]
-            for lease in held:
-                if lease.ballot != after:
-                    self._leases[lease.ballot] = replace(lease, ends=self._clock() + LEASE_SECONDS)
-                    return self._work.ballots[lease.ballot]
-            return None if len(held) >= MAX_LEASES else self._hand_out(rater)
+            held = next((lease for lease in self._leases.values() if lease.rater == rater), None)
+            if held is None:
+                return self._hand_out(rater)
+            self._leases[held.ballot] = replace(held, ends=self._clock() + LEASE_SECONDS)
+            return self._work.ballots[held.ballot]
 
     def open(self, rater: str, ballot: str, key: str = "") -> Opened | None:
         """Return a ballot that is leased to the rater or was answered by them; None: not theirs.
@@ -170,11 +168,10 @@ class PeopleQueue:
         with self._lock:
             self._look()
             missing, judged = self._work.missing(), self._work.judged()
-            done = self._work.done.get(rater, set()) | self._lost.get(rater, set())
-            possible = len({ballot.question for ballot in missing} - done)
+            possible = len({ballot.question for ballot in missing} - self._barred(rater))
             active = {rater, *judged, *(lease.rater for lease in self._leases.values() if self._is_open(lease))}
             share = -(-len(missing) // len(active))
-            return RaterProgress(judged=judged[rater], left=min(possible, share), needed=len(missing))
+            return RaterProgress(judged=judged[rater], left=min(possible, share))
 
     # --- below here the lock is held ------------------------------------------------------------------------------
 
@@ -206,14 +203,14 @@ class PeopleQueue:
             self._leases[chosen.id] = Lease(rater, chosen.id, self._clock() + LEASE_SECONDS, self._now())
         return chosen
 
+    def _barred(self, rater: str) -> set[Question]:
+        return self._work.done.get(rater, set()) | self._lost.get(rater, set())
+
     def _choose(self, rater: str) -> Ballot | None:
         """Return what is begun before what is fresh; equals in an order of the rater's own, so that raters spread."""
-        leases = [lease for lease in self._leases.values() if self._is_open(lease) or lease.rater == rater]
-        taken = {lease.ballot for lease in leases}
-        mine = {self._work.ballots[lease.ballot].question for lease in leases if lease.rater == rater}
-        theirs = {self._work.ballots[lease.ballot].question for lease in leases if lease.rater != rater}
-        barred = self._work.done.get(rater, set()) | self._lost.get(rater, set()) | mine
-        begun = self._work.begun | theirs
+        taken = {lease.ballot for lease in self._leases.values() if self._is_open(lease)}
+        begun = self._work.begun | {self._work.ballots[ballot].question for ballot in taken}
+        barred = self._barred(rater)
         free = [ballot for ballot in self._work.missing() if ballot.id not in taken and ballot.question not in barred]
         return min(free, key=lambda ballot: (ballot.question not in begun, _place(rater, ballot.id)), default=None)
 

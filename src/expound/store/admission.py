@@ -26,23 +26,12 @@ MAX_NAME = 80
 KEYS = "keys"
 
 
-def open_admission(book: LogBook) -> Admission:
-    """Return the admission of a book's project; its secret is made at the first time."""
-    return Admission(book)
-
-
-def answer_key(secret: bytes, rater: str, ballot: str, revision: int) -> str:
-    """Return the key of an answer: 128 bits in hex, the same in every tab and after every restart, and no guess."""
-    said = "\n".join((rater, ballot, str(revision)))
-    return hmac.new(secret, said.encode(), hashlib.sha256).hexdigest()[:32]
-
-
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 class Admission:
-    """Invitations and sessions of a project (fulfils ports.Admission)."""
+    """Invitations and sessions of a project (fulfils ports.Admission); its secret is made at the first time."""
 
     def __init__(self, book: LogBook, now: Callable[[], datetime] = _utc_now) -> None:
         self._book = book
@@ -50,8 +39,9 @@ class Admission:
         self._secret = _project_secret(book)
 
     def answer_key(self, rater: str, ballot: str, revision: int) -> str:
-        """Return the key of an answer of this project; see the function of that name."""
-        return answer_key(self._secret, rater, ballot, revision)
+        """Return the key of an answer: 128 bits in hex, the same in every tab and after every restart, and no guess."""
+        said = "\n".join((rater, ballot, str(revision)))
+        return hmac.new(self._secret, said.encode(), hashlib.sha256).hexdigest()[:32]
 
     def invite(self, name: str, *, days: int = 14) -> str:
         """Make an invitation and return its token, which is shown once and stored hashed.

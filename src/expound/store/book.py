@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -37,10 +38,10 @@ from expound.records import (
     Split,
 )
 from expound.store.codec import ANSWER, NAMES, answer_id, decode, encode, encode_answer, identity, subject
-from expound.store.database import BUSY_SECONDS, Database, locate
+from expound.store.database import BUSY_SECONDS, FILE_NAME, Database
 from expound.store.failures import storage_errors
 from expound.store.fitting import check_answer
-from expound.store.index import Index
+from expound.store.index import Index, R
 from expound.store.schema import entry
 
 T = TypeVar("T")
@@ -51,13 +52,13 @@ MAX_NAMES = 500
 COLUMNS = select(entry.c.sequence, entry.c.key, entry.c.kind, entry.c.payload).order_by(entry.c.sequence)
 
 
-def open_book(place: Path | str, *, busy_seconds: float = BUSY_SECONDS) -> LogBook:
-    """Open the book of a project folder, or of a URL sqlite:///PATH, made and migrated if need be; close it.
+def open_book(folder: Path | str, *, busy_seconds: float = BUSY_SECONDS) -> LogBook:
+    """Open the book of a project folder, made and migrated if need be; close it.
 
     `busy_seconds` is how long to wait for another process that writes.
     Errors: StorageError for what is damaged, locked, another program's, or a newer version's.
     """
-    database = Database(locate(place), busy_seconds=busy_seconds)
+    database = Database(Path(folder) / FILE_NAME, busy_seconds=busy_seconds)
     try:
         return LogBook(database)
     except BaseException:
@@ -115,7 +116,7 @@ class LogBook:
         """
         with self._current() as index:
             for answer in answers:
-                check_answer(answer, index.ballot(answer.ballot))
+                check_answer(answer, index.one(Ballot, answer.ballot))
         rows = [_answer_row(answer) for answer in answers]
         return self.database.write(lambda connection: _append_answers(connection, rows), len(rows)) if rows else ()
 
@@ -128,28 +129,25 @@ class LogBook:
 
     def prompts(self, split: Split | None = None) -> tuple[Prompt, ...]:
         """Return the prompts, of one split or all."""
-        with self._current() as index:
-            return tuple(prompt for prompt in index.all(Prompt) if split in (None, prompt.split))
+        return tuple(prompt for prompt in self._all(Prompt) if split in (None, prompt.split))
 
     def responses(
         self, split: Split | None = None, *, round_: int | None = None, policy: str | None = None
     ) -> tuple[Response, ...]:
         """Return the responses to prompts of a split, of a round, of a policy."""
         prompts = None if split is None else {prompt.id for prompt in self.prompts(split)}
-        with self._current() as index:
-            return tuple(
-                response
-                for response in index.all(Response)
-                if (prompts is None or response.prompt in prompts)
-                and round_ in (None, response.round)
-                and policy in (None, response.policy)
-            )
+        return tuple(
+            response
+            for response in self._all(Response)
+            if (prompts is None or response.prompt in prompts)
+            and round_ in (None, response.round)
+            and policy in (None, response.policy)
+        )
 
     def ballots(self, split: Split | None = None, *, round_: int | None = None) -> tuple[Ballot, ...]:
         """Return the ballots, of a split, of a round."""
-        with self._current() as index:
-            found = index.all(Ballot)
-            return tuple(one for one in found if split in (None, one.split) and round_ in (None, one.round))
+        found = self._all(Ballot)
+        return tuple(one for one in found if split in (None, one.split) and round_ in (None, one.round))
 
     def judgments(self, split: Split | None = None, *, round_: int | None = None) -> tuple[Judgment, ...]:
         """Return the judgments of the newest revision of each (ballot, rater), skips among them."""
@@ -160,57 +158,54 @@ class LogBook:
     def answers(self, rater: str, limit: int = 50) -> tuple[Answer, ...]:
         """Return the newest revisions of a rater's answers, newest first."""
         with self._current() as index:
-            return index.answers(rater)[::-1][:limit]
+            return tuple(islice(index.answers(rater), limit))
 
     def answered(self) -> Mapping[str, tuple[str, ...]]:
         """Return for every ballot with an answer that is no skip the raters who gave it."""
         with self._current() as index:
-            return index.answered()
+            return index.who(skipped=False)
 
     def skipped(self) -> Mapping[str, tuple[str, ...]]:
         """Return for every skipped ballot the raters who skipped it."""
         with self._current() as index:
-            return index.skipped()
+            return index.who(skipped=True)
 
     def raters(self) -> tuple[Rater, ...]:
         """Return the raters in their newest state."""
-        with self._current() as index:
-            return tuple(index.all(Rater))
+        return self._all(Rater)
 
     def rater(self, id_: str) -> Rater | None:
         """Return a rater in the newest state, or None."""
         with self._current() as index:
-            return index.rater(id_)
+            return index.one(Rater, id_)
 
     def rounds(self) -> tuple[Round, ...]:
         """Return the rounds, oldest first."""
-        with self._current() as index:
-            return tuple(sorted(index.all(Round), key=lambda found: found.number))
+        return tuple(sorted(self._all(Round), key=lambda found: found.number))
 
     def policies(self) -> tuple[PolicyRecord, ...]:
         """Return the policies, the reference first."""
-        with self._current() as index:
-            return tuple(sorted(index.all(PolicyRecord), key=lambda found: found.round))
+        return tuple(sorted(self._all(PolicyRecord), key=lambda found: found.round))
 
     def settlements(self) -> tuple[Settlement, ...]:
         """Return the newest settlement of each round, oldest round first."""
-        with self._current() as index:
-            return tuple(sorted(index.all(Settlement), key=lambda found: found.round))
+        return tuple(sorted(self._all(Settlement), key=lambda found: found.round))
 
     def rewards(self) -> tuple[RewardCard, ...]:
         """Return the newest reward of each round, oldest round first."""
-        with self._current() as index:
-            return tuple(sorted(index.all(RewardCard), key=lambda found: found.round))
+        return tuple(sorted(self._all(RewardCard), key=lambda found: found.round))
 
     def evaluations(self) -> tuple[Evaluation, ...]:
         """Return the newest evaluation of each round, oldest round first."""
-        with self._current() as index:
-            return tuple(sorted(index.all(Evaluation), key=lambda found: found.round))
+        return tuple(sorted(self._all(Evaluation), key=lambda found: found.round))
 
     def decisions(self) -> tuple[Decision, ...]:
         """Return the newest decision of each round, oldest round first."""
+        return tuple(sorted(self._all(Decision), key=lambda found: found.round))
+
+    def _all(self, kind: type[R]) -> tuple[R, ...]:
         with self._current() as index:
-            return tuple(sorted(index.all(Decision), key=lambda found: found.round))
+            return tuple(index.all(kind))
 
     @contextmanager
     def _current(self) -> Iterator[Index]:

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from expound.errors import InputError, StorageError
+from expound.errors import StorageError
 from expound.store.failures import storage_errors
 from expound.store.writer import Writer
 
@@ -84,19 +84,6 @@ class Database:
         self._connection.close()
         self._reading.dispose()
         self._writing.dispose()
-
-
-def locate(place: Path | str) -> Path:
-    """Return the database file of a project folder or of a URL such as sqlite:////data/expound.db.
-
-    Errors: InputError for another kind of URL.
-    """
-    text = str(place)
-    if "://" not in text:
-        return Path(text) / FILE_NAME
-    if not text.startswith("sqlite:///"):
-        raise InputError(f"'{text}' is no SQLite database.", "Give the project folder, or sqlite:///PATH.")
-    return Path(text.removeprefix("sqlite:///"))
 
 
 def pragmas(connection: Connection) -> Mapping[str, Pragma]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from expound.records import Answer, Ballot, Judgment, Rater, Record, Skip
+from expound.records import Answer, Judgment, Record, Skip
 from expound.store.codec import ANSWER, KINDS, NAMES, decode, decode_answer, identity
 
 R = TypeVar("R", bound=Record)
@@ -18,9 +18,6 @@ class Index:
         self.head = 0
         self._records: Mapping[str, dict[str, Record]] = {kind: {} for kind in KINDS}
         self._answers: dict[tuple[str, str], Answer] = {}
-        self._of_rater: dict[str, dict[str, Answer]] = {}
-        self._answered: dict[str, tuple[str, ...]] = {}
-        self._skipped: dict[str, tuple[str, ...]] = {}
 
     def take(self, sequence: int, key: str, kind: str, payload: str) -> None:
         """Take the next row. Errors: StorageError for a row that cannot be read."""
@@ -36,56 +33,30 @@ class Index:
         """Yield the records of a kind in their newest state, in the order in which each came first."""
         return (record for record in self._records[NAMES[kind]].values() if isinstance(record, kind))
 
-    def ballot(self, id_: str) -> Ballot | None:
-        """Return a ballot."""
-        found = self._records[NAMES[Ballot]].get(id_)
-        return found if isinstance(found, Ballot) else None
-
-    def rater(self, id_: str) -> Rater | None:
-        """Return a rater in the newest state."""
-        found = self._records[NAMES[Rater]].get(id_)
-        return found if isinstance(found, Rater) else None
+    def one(self, kind: type[R], id_: str) -> R | None:
+        """Return a record in its newest state."""
+        found = self._records[NAMES[kind]].get(id_)
+        return found if isinstance(found, kind) else None
 
     def judgments(self) -> Iterator[Judgment]:
         """Yield the judgments of the newest revisions, in the order of their rows."""
         return (judgment for answer in self._answers.values() for judgment in answer.judgments)
 
-    def answers(self, rater: str) -> tuple[Answer, ...]:
-        """Return the newest revisions of a rater's answers, oldest row first."""
-        return tuple(self._of_rater.get(rater, {}).values())
+    def answers(self, rater: str) -> Iterator[Answer]:
+        """Yield the newest revisions of a rater's answers, newest row first."""
+        return (answer for answer in reversed(self._answers.values()) if answer.rater == rater)
 
-    def answered(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the raters by ballot that they answered."""
-        return dict(self._answered)
-
-    def skipped(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the raters by ballot that they skipped."""
-        return dict(self._skipped)
+    def who(self, *, skipped: bool) -> Mapping[str, tuple[str, ...]]:
+        """Return the raters by ballot that they skipped, or answered otherwise."""
+        found: dict[str, tuple[str, ...]] = {}
+        for answer in self._answers.values():
+            if any(isinstance(judgment, Skip) for judgment in answer.judgments) == skipped:
+                found[answer.ballot] = (*found.get(answer.ballot, ()), answer.rater)
+        return found
 
     def _take_answer(self, answer: Answer) -> None:
         name = answer.ballot, answer.rater
         before = self._answers.get(name)
-        if before is not None and before.revision > answer.revision:
-            return  # a late retry of what was corrected since
-        mine = self._of_rater.setdefault(answer.rater, {})
-        mine.pop(answer.ballot, None)
-        # Taken out first, so that a correction stands where its row stands: last.
-        self._answers.pop(name, None)
-        self._answers[name] = mine[answer.ballot] = answer
-        is_skip = any(isinstance(judgment, Skip) for judgment in answer.judgments)
-        _leave(self._answered if is_skip else self._skipped, answer)
-        _join(self._skipped if is_skip else self._answered, answer)
-
-
-def _join(table: dict[str, tuple[str, ...]], answer: Answer) -> None:
-    raters = table.get(answer.ballot, ())
-    if answer.rater not in raters:
-        table[answer.ballot] = (*raters, answer.rater)
-
-
-def _leave(table: dict[str, tuple[str, ...]], answer: Answer) -> None:
-    raters = tuple(rater for rater in table.get(answer.ballot, ()) if rater != answer.rater)
-    if raters:
-        table[answer.ballot] = raters
-    else:
-        table.pop(answer.ballot, None)
+        if before is None or before.revision <= answer.revision:  # else it is a late retry of what was corrected since
+            self._answers.pop(name, None)  # so that a correction stands where its row stands: last
+            self._answers[name] = answer

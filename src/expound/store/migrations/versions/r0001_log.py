@@ -2,61 +2,36 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0001"
 down_revision = None
 
+STATEMENTS = """
+CREATE TABLE entry (
+    sequence INTEGER NOT NULL PRIMARY KEY, "key" VARCHAR(200) NOT NULL, kind VARCHAR(20) NOT NULL,
+    at VARCHAR(40) NOT NULL, payload TEXT, id VARCHAR(200), rater VARCHAR(200), object VARCHAR(200),
+    salt BLOB, digest BLOB, previous BLOB, hash BLOB, UNIQUE ("key")
+);
+CREATE INDEX entry_id ON entry (kind, id);
+CREATE INDEX entry_rater ON entry (rater);
+CREATE INDEX entry_object ON entry (object);
+CREATE TABLE invitation (
+    token_hash VARCHAR(64) NOT NULL PRIMARY KEY, rater VARCHAR(200) NOT NULL, made_at VARCHAR(40) NOT NULL,
+    expires_at VARCHAR(40) NOT NULL, used_at VARCHAR(40)
+);
+CREATE INDEX ix_invitation_rater ON invitation (rater);
+CREATE TABLE session (
+    id VARCHAR(40) NOT NULL PRIMARY KEY, cookie_hash VARCHAR(64) NOT NULL, rater VARCHAR(200) NOT NULL,
+    secret VARCHAR(64) NOT NULL, started BOOLEAN NOT NULL, locale VARCHAR(20) NOT NULL, expires_at VARCHAR(40) NOT NULL,
+    UNIQUE (cookie_hash)
+);
+CREATE INDEX ix_session_rater ON session (rater);
+CREATE TABLE secret (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(64) NOT NULL)
+"""
+
 
 def upgrade() -> None:
     """Create the first tables."""
-    _create_log()
-    _create_admission()
-
-
-def _create_log() -> None:
-    op.create_table(
-        "entry",
-        sa.Column("sequence", sa.Integer, primary_key=True),
-        sa.Column("key", sa.String(200), nullable=False, unique=True),
-        sa.Column("kind", sa.String(20), nullable=False),
-        sa.Column("at", sa.String(40), nullable=False),
-        sa.Column("payload", sa.Text),
-        sa.Column("id", sa.String(200)),
-        sa.Column("rater", sa.String(200)),
-        sa.Column("object", sa.String(200)),
-        sa.Column("salt", sa.LargeBinary),
-        sa.Column("digest", sa.LargeBinary),
-        sa.Column("previous", sa.LargeBinary),
-        sa.Column("hash", sa.LargeBinary),
-    )
-    op.create_index("entry_id", "entry", ["kind", "id"])
-    op.create_index("entry_rater", "entry", ["rater"])
-    op.create_index("entry_object", "entry", ["object"])
-
-
-def _create_admission() -> None:
-    op.create_table(
-        "invitation",
-        sa.Column("token_hash", sa.String(64), primary_key=True),
-        sa.Column("rater", sa.String(200), nullable=False, index=True),
-        sa.Column("made_at", sa.String(40), nullable=False),
-        sa.Column("expires_at", sa.String(40), nullable=False),
-        sa.Column("used_at", sa.String(40)),
-    )
-    op.create_table(
-        "session",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column("cookie_hash", sa.String(64), nullable=False, unique=True),
-        sa.Column("rater", sa.String(200), nullable=False, index=True),
-        sa.Column("secret", sa.String(64), nullable=False),
-        sa.Column("started", sa.Boolean, nullable=False),
-        sa.Column("locale", sa.String(20), nullable=False),
-        sa.Column("expires_at", sa.String(40), nullable=False),
-    )
-    op.create_table(
-        "secret",
-        sa.Column("name", sa.String(40), primary_key=True),
-        sa.Column("value", sa.String(64), nullable=False),
-    )
+    for statement in STATEMENTS.split(";"):
+        op.execute(statement)
