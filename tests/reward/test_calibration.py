@@ -16,7 +16,7 @@ from tests.reward.test_fit import made
 def test_pairs_are_counted_within_prompts_by_hand() -> None:
     """Prompt a: 3 pairs, one of equal verdicts; b: 1 pair. Right: 1, half: 1 (equal rewards), wrong: 1."""
     values, predicted = np.array([1.0, 2.0, 2.0, 5.0, 4.0]), np.array([0.0, 1.0, 0.0, 0.0, 3.0])
-    material = Material(np.zeros((5, 1)), (1,), values, ("a", "a", "a", "b", "b"))
+    material = Material(np.zeros((5, 1)), values, ("a", "a", "a", "b", "b"))
     found = pair_accuracy(predicted, material)
     assert found.pairs == 3
     assert found.share == pytest.approx(0.5)
@@ -49,7 +49,7 @@ def test_left_out_prompts_do_not_help_their_own_reward() -> None:
     """With a feature that names the prompt's best response only there, fitting on it would give nearly 1."""
     generator = np.random.default_rng(2)
     prompts = tuple(f"p{row // 3}" for row in range(60))
-    material = Material(np.eye(60), (60,), generator.normal(size=60), prompts)
+    material = Material(np.eye(60), generator.normal(size=60), prompts)
     assert predict(fit_heads(material, 1, 0), material.features)[0] is not None
     assert pair_accuracy(predict(fit_heads(material, 1, 0), material.features)[0], material).share == 1.0
     assert left_out_accuracy(material, 0).share == 0.5
@@ -58,8 +58,9 @@ def test_left_out_prompts_do_not_help_their_own_reward() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_length_alone_may_mean_longer_or_shorter(sign: int) -> None:
     material = made(30)
-    material = replace(material, values=sign * material.features[:, 10])
-    assert length_accuracy(material, 10, 0).share == 1.0
+    tokens = np.random.default_rng(3).permutation(np.arange(1, 151)).tolist()
+    material = replace(material, values=sign * np.array(tokens, dtype=float))
+    assert length_accuracy(material, tokens, 0).share == 1.0
 
 
 def test_one_prompt_tells_nothing() -> None:

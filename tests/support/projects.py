@@ -7,22 +7,62 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SITUATIONS = (
-    ("The ferry stopped at noon. Wind tore the rope, so the ramp fell. The captain counted 3 knots in it.", "ferry stop",
-     ("rope", "tore|broke"), ("ramp", "fell|drop"), ("3|three", "knot")),
-    ("Bread stayed flat today. The kitchen was cold, and yeast is slow then. The glass read 9 degrees.", "bread stay flat",
-     ("kitchen", "cold"), ("yeast", "slow"), ("9|nine", "degree")),
-    ("A tree lay on the rails. The train waited while men sawed it. Two of them came from Lund.", "train wait",
-     ("tree", "rail"), ("men", "saw"), ("two", "lund")),
-    ("The lamp flickers at night. The lift hangs on the same cable and takes its power. A meter showed 90 volts.",
-     "lamp flicker", ("lift", "cable"), ("take", "power"), ("90", "volt")),
-    ("The bees left in June. A second queen hatched and the hive grew too small. The keeper saw 2 queens.",
-     "bees leave", ("queen", "hatch"), ("hive", "small"), ("2|two", "queen")),
-    ("The pump ran dry. A valve was closed by the night shift. The log shows error 37.", "pump run dry",
-     ("valve", "closed"), ("night", "shift"), ("error", "37")),
-    ("The choir began late. The bus with the basses broke down. Its engine had boiled.", "choir begin late",
-     ("bus", "broke"), ("basses|bass",), ("engine", "boil")),
-    ("The lake turned green. Rain washed manure into it and algae grew. Tests found 4 grams.", "lake turn green",
-     ("manure", "wash"), ("algae", "grew|grow"), ("4|four", "gram")),
+    (
+        "The ferry stopped at noon. Wind tore the rope, so the ramp fell. The captain counted 3 knots in it.",
+        "ferry stop",
+        ("rope", "tore|broke"),
+        ("ramp", "fell|drop"),
+        ("3|three", "knot"),
+    ),
+    (
+        "Bread stayed flat today. The kitchen was cold, and yeast is slow then. The glass read 9 degrees.",
+        "bread stay flat",
+        ("kitchen", "cold"),
+        ("yeast", "slow"),
+        ("9|nine", "degree"),
+    ),
+    (
+        "A tree lay on the rails. The train waited while men sawed it. Two of them came from Lund.",
+        "train wait",
+        ("tree", "rail"),
+        ("men", "saw"),
+        ("two", "lund"),
+    ),
+    (
+        "The lamp flickers at night. The lift hangs on the same cable and takes its power. A meter showed 90 volts.",
+        "lamp flicker",
+        ("lift", "cable"),
+        ("take", "power"),
+        ("90", "volt"),
+    ),
+    (
+        "The bees left in June. A second queen hatched and the hive grew too small. The keeper saw 2 queens.",
+        "bees leave",
+        ("queen", "hatch"),
+        ("hive", "small"),
+        ("2|two", "queen"),
+    ),
+    (
+        "The pump ran dry. A valve was closed by the night shift. The log shows error 37.",
+        "pump run dry",
+        ("valve", "closed"),
+        ("night", "shift"),
+        ("error", "37"),
+    ),
+    (
+        "The choir began late. The bus with the basses broke down. Its engine had boiled.",
+        "choir begin late",
+        ("bus", "broke"),
+        ("basses|bass",),
+        ("engine", "boil"),
+    ),
+    (
+        "The lake turned green. Rain washed manure into it and algae grew. Tests found 4 grams.",
+        "lake turn green",
+        ("manure", "wash"),
+        ("algae", "grew|grow"),
+        ("4|four", "gram"),
+    ),
 )
 
 
@@ -39,7 +79,7 @@ class Shape:
 
     def toml(self, model: Path | str) -> str:
         ballots = '["comparison", "rating"]' if self.panel == "simulated" else '["comparison"]'
-        overlap = 'overlap = 3\noverlap_share = 1.0' if self.panel == "simulated" else 'overlap_share = 0.0'
+        overlap = "overlap = 3\noverlap_share = 1.0" if self.panel == "simulated" else "overlap_share = 0.0"
         return (
             f'[project]\nname = "test"\ntask = "answer"\nmodel = {json.dumps(str(model))}\nseed = {self.seed}\n'
             f'[panel]\nkinds = ["{self.panel}"]\n'
@@ -54,18 +94,20 @@ def prompt_lines() -> list[dict[str, object]]:
     """Return the prompts: five to train on, three held out."""
     lines: list[dict[str, object]] = []
     for index, (source, effect, reason, mechanism, evidence) in enumerate(SITUATIONS):
-        lines.append({
-            "id": effect.replace(" ", "-"),
-            "split": "train" if index < 5 else "held_out",
-            "text": f"Why did the {effect}?",
-            "source": source,
-            "meta": {
-                "facts": {"reason": list(reason), "mechanism": list(mechanism), "evidence": list(evidence)},
-                "side": [["apron"]],
-                "wrong": [["ghost"]],
-                "ideal": source,
-            },
-        })
+        lines.append(
+            {
+                "id": effect.replace(" ", "-"),
+                "split": "train" if index < 5 else "held_out",
+                "text": f"Why did the {effect}?",
+                "source": source,
+                "meta": {
+                    "facts": {"reason": list(reason), "mechanism": list(mechanism), "evidence": list(evidence)},
+                    "side": [["apron"]],
+                    "wrong": [["ghost"]],
+                    "ideal": source,
+                },
+            }
+        )
     return lines
 
 

@@ -22,7 +22,7 @@ from expound.models.head import head_of, logprobs_at, response_logprobs
 from expound.models.layout import batch_states, layouts, predicting, response_tokens, run_layout
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.low_rank import make_low_rank, merge_into, merged_copy, tensors_of
-from expound.models.reading import block_widths, middle_layer, reference_pass
+from expound.models.reading import reference_pass
 from expound.ppo.actor import Member, Prepared, TokenLogprobs
 from expound.ppo.rollout import Batch, Rollouts
 from expound.records import Conversation, Prompt, Response, SamplingKey
@@ -48,7 +48,6 @@ class BranchActor:
         layers = len(layers_of(self._decoder))
         live = live_count(live_layers, layers)
         self._first = layers - live
-        self._middle = middle_layer(self._first, layers)
         self._head = head_of(loaded.model)
         branch = branch_of(self._decoder, self._first)
         self.is_cut = cut_law_gap(self._decoder, branch, self._first) <= CUT_TOLERANCE
@@ -63,11 +62,6 @@ class BranchActor:
         """Return sentences to show once: of the model, and when it cannot be cut."""
         slow = "This model cannot be cut into trunk and branch; every pass runs the whole of it, which is slower."
         return self._loaded.notes if self.is_cut else (*self._loaded.notes, slow)
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Return the widths of the blocks of `Prepared.reading`, in order; they sum to its columns."""
-        return block_widths(self._head.weight.shape[1])
 
     def sample(
         self, prompts: Sequence[Prompt], responses: int, sampling: SamplingSettings, key: SamplingKey
@@ -107,7 +101,7 @@ class BranchActor:
 
         Old log-probabilities are the sampler's where eight episodes computed again agree with it, else computed anew.
         """
-        seen = reference_pass(self._decoder, self._head, rollouts, self._first, self._middle)
+        seen = reference_pass(self._decoder, self._head, rollouts, self._first)
         rollouts = dataclasses.replace(rollouts, trunk=seen.trunk if self.is_cut else None)
         return Prepared(
             rollouts=rollouts,
@@ -119,7 +113,7 @@ class BranchActor:
 
     def read(self, rollouts: Rollouts) -> Tensor:
         """Return what the reward's heads read of each episode, float32 [episodes, features]."""
-        return reference_pass(self._decoder, self._head, rollouts, self._first, self._middle).reading
+        return reference_pass(self._decoder, self._head, rollouts, self._first).reading
 
     def logprobs(self, batch: Batch) -> TokenLogprobs:
         """Return the policy's log-probabilities at the batch's temperature; they carry gradients, entropy none."""

@@ -32,11 +32,10 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 class Tap:
     """What passed a decoder's layers in its last call, [rows, columns, width] each.
 
-    `trunk` is the input of the first live layer, `middle` the output of a layer further up.
+    `trunk` is the input of the first live layer.
     """
 
     trunk: Tensor
-    middle: Tensor
 
 
 class _NoPositions(nn.Module):
@@ -86,25 +85,18 @@ def branch_of(decoder: PreTrainedModel, first: int) -> PreTrainedModel:
 
 
 @contextmanager
-def tapped(decoder: PreTrainedModel, first: int, middle: int) -> Iterator[Tap]:
-    """Let the decoder note the input of layer `first` and the output of layer `middle` at each call in the block."""
-    layers, tap = layers_of(decoder), Tap(torch.empty(0), torch.empty(0))
+def tapped(decoder: PreTrainedModel, first: int) -> Iterator[Tap]:
+    """Let the decoder note the input of layer `first` at each call in the block."""
+    tap = Tap(torch.empty(0))
 
     def before(_layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
         tap.trunk = inputs[0] if inputs else named["hidden_states"]
 
-    def after(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
-        tap.middle = output if isinstance(output, Tensor) else output[0]
-
-    hooks = (
-        layers[first].register_forward_pre_hook(before, with_kwargs=True),
-        layers[middle].register_forward_hook(after),
-    )
+    hook = layers_of(decoder)[first].register_forward_pre_hook(before, with_kwargs=True)
     try:
         yield tap
     finally:
-        for hook in hooks:
-            hook.remove()
+        hook.remove()
 
 
 @torch.no_grad()
@@ -115,7 +107,7 @@ def cut_law_gap(decoder: PreTrainedModel, branch: PreTrainedModel, first: int) -
     """
     device = next(decoder.parameters()).device
     rows = torch.arange(16, device=device).view(2, 8) % decoder.get_input_embeddings().get_parameter("weight").shape[0]
-    with tapped(decoder, first, first) as tap:
+    with tapped(decoder, first) as tap:
         whole = decoder(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False)[0]
     try:
         above = branch(inputs_embeds=tap.trunk, use_cache=False)[0]

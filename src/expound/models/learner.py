@@ -49,9 +49,6 @@ from expound.settings import RewardSettings, SamplingSettings
 READ_TOGETHER = 64
 """Stored responses that the reference reads in one go."""
 
-ENDING, LOG_LENGTH = -4, -3
-"""Columns of a reading: whether the response ended by itself, and the log of its length."""
-
 CHECKPOINTS = "checkpoints"
 POLICY_FILE, VALUE_FILE = "policy.safetensors", "value.safetensors"
 METRICS = "metrics.jsonl"
@@ -117,10 +114,8 @@ class BranchLearner:
         self._read(actor, prompts, responses)
         material = Material(
             features=np.stack([self._readings[response.id] for response in judged]),
-            blocks=actor.blocks,
             values=np.array([example.value for example in examples]),
             prompts=tuple(example.prompt for example in examples),
-            nuisance=(ENDING, LOG_LENGTH),
         )
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
@@ -134,7 +129,7 @@ class BranchLearner:
             pair_accuracy=accuracy.share,
             pair_accuracy_low=accuracy.low,
             pair_accuracy_high=accuracy.high,
-            length_accuracy=length_accuracy(material, LOG_LENGTH, target.seed).share,
+            length_accuracy=length_accuracy(material, [len(response.tokens) for response in judged], target.seed).share,
             pairs=accuracy.pairs,
             mean=mean,
             sd=sd,

@@ -83,7 +83,9 @@ class SimulatedPanel:
         habit = self._habit(ballot)
         generator = keyed_generator("simulated", self._seed, habit.name, ballot.id)
         seen = [
-            habit.sign * utilities[id_] + habit.noise * float(generator.standard_normal()) + _liking(habit, responses[id_])
+            habit.sign * utilities[id_]
+            + habit.noise * float(generator.standard_normal())
+            + _liking(habit, responses[id_])
             for id_ in ballot.responses
         ]
         judgment = _judgment(habit, ballot, seen)

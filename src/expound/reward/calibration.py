@@ -45,10 +45,10 @@ def left_out_accuracy(material: Material, seed: int) -> PairAccuracy:
     return pair_accuracy(predicted, material)
 
 
-def length_accuracy(material: Material, log_length: int, seed: int) -> PairAccuracy:
-    """Return the same for a reward that knows the length alone, in column `log_length`."""
-    only = Material(material.features[:, [log_length]], (1,), material.values, material.prompts)
-    return left_out_accuracy(only, seed)
+def length_accuracy(material: Material, tokens: Sequence[int], seed: int) -> PairAccuracy:
+    """Return the same for a reward that knows the responses' lengths alone."""
+    lengths = np.log(np.array(tokens, dtype=np.float64))[:, None]
+    return left_out_accuracy(Material(lengths, material.values, material.prompts), seed)
 
 
 def folds(prompts: Sequence[str], seed: int) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """The reward model: ridge regressions of verdicts on what the frozen reference makes of a response.
 
-Features are standardised and divided by the root of their block's size, so that a block of 576 states and one of four
-plain numbers start with equal say. The members are one regression on all examples and others on examples of prompts
+Features are standardised and divided by the root of their number, so that one penalty fits models of every width. The
+members are one regression on all examples and others on examples of prompts
 drawn with replacement; where they disagree, the reward guesses.
 """
 
@@ -19,13 +19,7 @@ from expound.statistics import keyed_generator
 Floats = NDArray[np.float64]
 
 PENALTY = 10.0
-"""Ridge penalty. Chosen on responses of the reference; from .03 to 30 pair accuracy rose by six points."""
-
-LENGTH_RESIDUAL = False
-"""Whether what length and ending alone predict is taken out of features and verdicts before the fit.
-
-Off: raters may like short answers with good reason. On is for a panel whose verdicts follow length by mistake.
-"""
+"""Ridge penalty, chosen on training prompts; from 1 to 10 pair accuracy on left-out prompts rose from .69 to .735."""
 
 MIN_EXAMPLES = 2
 CONSTANT = 1e-8
@@ -49,23 +43,20 @@ class Heads:
 class Material:
     """Examples as numbers.
 
-    `features` [examples, features]; `blocks`: widths of the blocks of features, in order; `values` [examples]: the
-    verdicts; `prompts` [examples]; `nuisance`: columns of log length and ending.
+    `features` [examples, features]; `values` [examples]: the verdicts; `prompts` [examples].
     """
 
     features: Floats
-    blocks: tuple[int, ...]
     values: Floats
     prompts: tuple[str, ...]
-    nuisance: tuple[int, ...] = ()
 
     def part(self, rows: Sequence[int] | NDArray[np.intp]) -> Material:
         """Return the examples of some rows."""
         prompts = tuple(self.prompts[row] for row in rows)
-        return Material(self.features[rows], self.blocks, self.values[rows], prompts, self.nuisance)
+        return Material(self.features[rows], self.values[rows], prompts)
 
 
-def fit_heads(material: Material, members: int, seed: int, *, residual: bool = LENGTH_RESIDUAL) -> Heads:
+def fit_heads(material: Material, members: int, seed: int) -> Heads:
     """Fit the members.
 
     Errors: NothingToLearn for fewer than two examples, verdicts that are all equal, or numbers that are not finite.
@@ -73,15 +64,9 @@ def fit_heads(material: Material, members: int, seed: int, *, residual: bool = L
     _check(material)
     center, scale = _standardise(material)
     x, y = (material.features - center) / scale, material.values
-    back = np.eye(0)
-    if residual and material.nuisance:
-        x, y, back = _without(x, y, list(material.nuisance))
     rows = [np.arange(len(y)), *(_bootstrap(material.prompts, seed, member) for member in range(1, members))]
     fits = [_ridge(x[chosen], y[chosen]) for chosen in rows]
     weights, bias = np.stack([weight for weight, _ in fits]), np.array([constant for _, constant in fits])
-    if residual and material.nuisance:
-        weights[:, list(material.nuisance)] = 0.0
-        weights[:, list(material.nuisance)] = -weights @ back.T
     return Heads(center, scale, weights, bias)
 
 
@@ -105,8 +90,8 @@ def _check(material: Material) -> None:
 def _standardise(material: Material) -> tuple[Floats, Floats]:
     x = material.features
     center, spread = x.mean(axis=0), x.std(axis=0)
-    roots = np.concatenate([np.full(size, np.sqrt(size)) for size in material.blocks])
-    return center, np.where(spread > CONSTANT * np.maximum(1.0, np.abs(center)), spread * roots, np.inf)
+    root = np.sqrt(x.shape[1])
+    return center, np.where(spread > CONSTANT * np.maximum(1.0, np.abs(center)), spread * root, np.inf)
 
 
 def _ridge(x: Floats, y: Floats) -> tuple[Floats, float]:
@@ -125,16 +110,3 @@ def _bootstrap(prompts: Sequence[str], seed: int, member: int) -> NDArray[np.int
     drawn = keyed_generator("reward member", seed, member).integers(len(names), size=len(names))
     rows = {name: [row for row, prompt in enumerate(prompts) if prompt == name] for name in names}
     return np.array([row for place in drawn for row in rows[names[place]]], dtype=np.intp)
-
-
-def _without(x: Floats, y: Floats, columns: list[int]) -> tuple[Floats, Floats, Floats]:
-    """Take out of features and targets what the columns predict linearly; they become zero themselves.
-
-    Returns features, targets and the coefficients [columns, features] of the features on the columns.
-    """
-    nuisance = x[:, columns]
-    back = np.linalg.lstsq(nuisance, x, rcond=None)[0]
-    target = np.linalg.lstsq(nuisance, y - y.mean(), rcond=None)[0]
-    rest = x - nuisance @ back
-    rest[:, columns] = 0.0
-    return rest, np.asarray(y - nuisance @ target, dtype=np.float64), np.asarray(back, dtype=np.float64)
