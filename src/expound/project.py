@@ -337,7 +337,8 @@ class Project:
         """Return what the hidden utility says of the rounds up to this one; empty but in a demonstration."""
         paths = [self.gold_path(known) for known in self.book.rounds() if known.number <= current.number]
         reader = TypeAdapter(tuple[GoldLine, ...])
-        return tuple(line for path in paths if path.exists() for line in reader.validate_json(path.read_text("utf-8")))
+        lines = [line for path in paths if path.exists() for line in reader.validate_json(path.read_text("utf-8"))]
+        return tuple(dict.fromkeys(lines))  # every round says the same of the reference
 
     def report_input(self, current: Round) -> ReportInput:
         """Return what the round's report shows beside the book."""
