@@ -11,7 +11,7 @@ import hmac
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -110,8 +110,6 @@ class PeopleQueue:
         self._leases: dict[str, Lease] = {}
         self._lost: dict[str, set[Question]] = {}
         self._work, self._head, self._looked = Work(), -1, float("-inf")
-        self._prompts: Mapping[str, Prompt] = {}
-        self._responses: Mapping[str, Response] = {}
 
     def next(self, rater: str) -> Ballot | None:
         """Return the ballot in the rater's hands, or a new one, or None when nothing is left for them."""
@@ -221,16 +219,13 @@ class PeopleQueue:
         return max((one for one in answers if one.ballot == ballot), key=lambda one: one.revision, default=None)
 
     def _revision_of(self, rater: str, ballot: str, key: str, newest: int) -> int | None:
-        for revision in range(newest, -1, -1):
-            if hmac.compare_digest(self._admission.answer_key(rater, ballot, revision).encode(), key.encode()):
-                return revision
-        return None
+        keys = {revision: self._admission.answer_key(rater, ballot, revision) for revision in range(newest + 1)}
+        return next((one for one, own in keys.items() if hmac.compare_digest(own.encode(), key.encode())), None)
 
     def _content(self, ballot: Ballot) -> tuple[Prompt, tuple[Response, ...]]:
-        if ballot.prompt not in self._prompts or any(one not in self._responses for one in ballot.responses):
-            self._prompts = {prompt.id: prompt for prompt in self._book.prompts()}
-            self._responses = {response.id: response for response in self._book.responses()}
-        return self._prompts[ballot.prompt], tuple(self._responses[one] for one in ballot.responses)
+        prompt = next(prompt for prompt in self._book.prompts() if prompt.id == ballot.prompt)
+        responses = {response.id: response for response in self._book.responses()}
+        return prompt, tuple(responses[one] for one in ballot.responses)
 
 
 def _place(rater: str, ballot: str) -> bytes:

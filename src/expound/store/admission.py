@@ -79,7 +79,9 @@ class Admission:
             used = update(schema.invitation).where(schema.invitation.c.token_hash == _hash(token))
             connection.execute(used.values(used_at=_text(self._now())))
             session = Session(secrets.token_hex(16), rater, secrets.token_hex(32), started=False, locale="")
-            connection.execute(insert(schema.session), [self._session_row(session, cookie)])
+            row = {"cookie_hash": _hash(cookie), "expires_at": self._session_end(), "rater": rater.id}
+            row |= {"id": session.id, "secret": session.secret, "locale": session.locale}
+            connection.execute(insert(schema.session), [{**row, "started": session.started}])
             return session
 
         session = self._book.database.write(work)
@@ -133,17 +135,6 @@ class Admission:
         id_ = connection.execute(query).scalar_one_or_none()
         rater = None if id_ is None else self._book.rater(id_)
         return rater if rater is not None and rater.active else None
-
-    def _session_row(self, session: Session, cookie: str) -> dict[str, str | bool]:
-        return {
-            "id": session.id,
-            "cookie_hash": _hash(cookie),
-            "rater": session.rater.id,
-            "secret": session.secret,
-            "started": session.started,
-            "locale": session.locale,
-            "expires_at": self._session_end(),
-        }
 
     def _session_end(self) -> str:
         return _text(self._now() + timedelta(days=SESSION_DAYS))

@@ -20,7 +20,6 @@ from expound.records import (
     Comparison,
     Decision,
     Evaluation,
-    Json,
     Judgment,
     PolicyRecord,
     Prompt,
@@ -99,18 +98,9 @@ def encode(record: Record) -> str:
 
 def encode_answer(answer: Answer) -> str:
     """Return the canonical JSON of an answer; its lines leave out what the row says. Errors as in `encode`."""
-    return _dumps(
-        {
-            "id": answer_id(answer),
-            "rater": answer.rater,
-            "object": answer.ballot,
-            "revision": answer.revision,
-            "lines": [_line(judgment) for judgment in answer.judgments],
-            "device": answer.device,
-            "locale": answer.locale,
-            "surplus": answer.surplus,
-        }
-    )
+    lines = tuple(_line(judgment) for judgment in answer.judgments)
+    marks = answer.device, answer.locale, answer.surplus
+    return _dumps(_AnswerRow(answer_id(answer), answer.rater, answer.revision, lines, *marks, object=answer.ballot))
 
 
 def _line(judgment: Judgment) -> dict[str, object]:
@@ -157,7 +147,7 @@ def decode(kind: str, payload: str, where: str) -> Record:
 def decode_answer(key: str, payload: str, where: str) -> Answer:
     """Return the answer of a row. Errors as in `decode`."""
     row = _read(_AnswerRow, payload, where)
-    shared: dict[str, Json] = {"rater": row.rater, "ballot": row.object, "revision": row.revision}
+    shared: dict[str, object] = {"rater": row.rater, "ballot": row.object, "revision": row.revision}
     judgments = tuple(_judgment({**line, **shared}, where) for line in row.lines)
     return Answer(key, row.object, row.rater, judgments, row.revision, row.device, row.locale, row.surplus)
 
@@ -169,14 +159,14 @@ class _AnswerRow:
     id: str
     rater: str
     revision: int
-    lines: tuple[dict[str, Json], ...]
+    lines: tuple[dict[str, object], ...]
     device: str
     locale: str
     surplus: bool
     object: str
 
 
-def _judgment(line: dict[str, Json], where: str) -> Judgment:
+def _judgment(line: dict[str, object], where: str) -> Judgment:
     kind = line.pop("kind", None)
     if not isinstance(kind, str) or kind not in LINES:
         raise StorageError(f"{where} holds a judgment of the unknown kind {kind!r}.", RESTORE)

@@ -37,13 +37,11 @@ class Writer:
     """The writing thread. `connection` begins its transactions with the write lock taken."""
 
     def __init__(self, connection: Connection, path: Path) -> None:
-        self._connection = connection
-        self._path = path
+        self._connection, self._path = connection, path
         self._queue: queue.Queue[Request | None] = queue.Queue()
         self._lock = threading.Lock()
         self._ended: StorageError | None = None
         self._broken: StorageError | None = None
-        self._stopped = StorageError(f"the writer of {path} stopped.", "Run the same command again.")
         self._thread = threading.Thread(target=self._run, name="expound writer", daemon=True)
         self._thread.start()
 
@@ -73,15 +71,15 @@ class Writer:
             self._ended = self._ended or why
 
     def _run(self) -> None:
+        group: Sequence[Request] = ()
+        stopped = StorageError(f"the writer of {self._path} stopped.", "Run the same command again.")
         try:
             while group := self._next_group():
-                try:
-                    self._commit(group)
-                finally:
-                    _refuse([request for request in group if not request.done.done()], self._stopped)
+                self._commit(group)
         finally:
-            self._end(self._stopped)
-            self._fail_waiting()
+            self._end(stopped)
+            left = [*group, *(self._queue.get() for _ in range(self._queue.qsize()))]
+            _refuse([request for request in left if request is not None and not request.done.done()], stopped)
 
     def _next_group(self) -> Sequence[Request]:
         first = self._queue.get()
@@ -98,9 +96,9 @@ class Writer:
         return group
 
     def _commit(self, group: Sequence[Request]) -> None:
-        if self._broken is not None:
-            return _refuse(group, self._broken)
         try:
+            if self._broken is not None:
+                raise self._broken
             with self._connection.begin():
                 for request in group:
                     request.work(self._connection)
@@ -114,7 +112,6 @@ class Writer:
         else:
             for request in group:
                 request.done.set_result(None)
-        return None
 
     def _one_by_one(self, group: Sequence[Request], error: Exception) -> None:
         """Give each request of a group of which one was refused its own transaction and its own result."""
@@ -131,12 +128,6 @@ class Writer:
             self._broken = failure
             self._end(failure)
         _refuse(group, failure)
-
-    def _fail_waiting(self) -> None:
-        while not self._queue.empty():
-            request = self._queue.get()
-            if request is not None and self._ended is not None:
-                request.done.set_exception(self._ended)
 
 
 def _refuse(group: Sequence[Request], error: BaseException) -> None:

@@ -118,17 +118,14 @@ def _catch(app: FastAPI, site: Site) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    async def storage(request: Request, error: Exception) -> Response:
-        del error
-        return page(request, HTTPStatus.SERVICE_UNAVAILABLE, "not_stored")
-
-    async def bug(request: Request, error: Exception) -> Response:
-        del error
+    async def failed(request: Request, error: Exception) -> Response:
+        if isinstance(error, StorageError):
+            return page(request, HTTPStatus.SERVICE_UNAVAILABLE, "not_stored")
         return page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "bug")
 
     app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(StorageError, storage)
-    app.add_exception_handler(Exception, bug)
+    app.add_exception_handler(StorageError, failed)
+    app.add_exception_handler(Exception, failed)
 
 
 # --- files ------------------------------------------------------------------------------------------------------

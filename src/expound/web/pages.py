@@ -144,9 +144,7 @@ def join(site: Site, visit: Visit) -> Response:
 
 def home(site: Site, entry: Entry) -> Response:
     """Say what this is and what is stored."""
-    if entry.session.started:
-        return _see("/rate")
-    return _home(site, entry)
+    return _see("/rate") if entry.session.started else _home(site, entry)
 
 
 def _home(site: Site, entry: Entry, found: tuple[Fault, ...] = (), status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -180,7 +178,7 @@ def rate(site: Site, entry: Entry) -> Response:
     ballot = site.queue.next(entry.rater)
     opened = None if ballot is None else site.queue.open(entry.rater, ballot.id)
     if opened is None:
-        return _waiting(site, entry)
+        return render(site, entry.visit, "wait.html", {"seconds": RELOAD_SECONDS, **_bar(site, entry)})
     return _ballot(site, entry, opened, forms.again(opened.previous))
 
 
@@ -235,10 +233,6 @@ def _ballot(site: Site, entry: Entry, opened: Opened, entered: Entered, found: t
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if found else HTTPStatus.OK
     return render(site, entry.visit, "ballot.html", context, status)
-
-
-def _waiting(site: Site, entry: Entry) -> Response:
-    return render(site, entry.visit, "wait.html", {"seconds": RELOAD_SECONDS, **_bar(site, entry)})
 
 
 def _conflict(site: Site, entry: Entry, entered: Entered, do: Do) -> Response:
