@@ -108,7 +108,7 @@ def one_batch(rollouts) -> Batch:
     spans = [slice(int(rollouts.starts[e]), int(rollouts.starts[e + 1])) for e in range(rollouts.episodes)]
     pad = torch.nn.utils.rnn.pad_sequence
     tokens = pad([rollouts.tokens[span] for span in spans], batch_first=True)
-    rows, columns = tokens.shape
+    columns = tokens.shape[1]
     begins = rollouts.prompt_lengths.tolist()
     lengths = rollouts.response_lengths.tolist()
     places = [
@@ -116,12 +116,9 @@ def one_batch(rollouts) -> Batch:
     ]
     return Batch(
         tokens=tokens,
-        positions=torch.arange(columns).expand(rows, columns),
         trunk=None if rollouts.trunk is None else pad([rollouts.trunk[span] for span in spans], batch_first=True),
         gather=torch.cat(places),
         targets=torch.cat([tokens[row, b : b + n] for row, (b, n) in enumerate(zip(begins, lengths, strict=True))]),
-        episode=torch.repeat_interleave(torch.arange(rows), rollouts.response_lengths),
-        step=torch.cat([torch.arange(n) for n in lengths]),
         flat=torch.arange(sum(lengths)),
         temperature=rollouts.temperature,
     )

@@ -35,7 +35,6 @@ def alone(actor: BranchActor, batch: Batch) -> torch.Tensor:
         single = dataclasses.replace(
             batch,
             tokens=batch.tokens[row : row + 1],
-            positions=batch.positions[row : row + 1],
             trunk=None if batch.trunk is None else batch.trunk[row : row + 1],
             gather=batch.gather[mine] - row * columns,
             targets=batch.targets[mine],

@@ -51,11 +51,8 @@ def test_grids_hold_flat_results_and_give_them_back() -> None:
 def test_a_batch_holds_whole_rows_and_points_at_what_predicts() -> None:
     batch = make_batch(three_episodes(trunk=True), [2, 1])
     assert batch.tokens.tolist() == [[14, 15, 16, 26], [13, 23, 24, 25]]
-    assert batch.positions.tolist() == [[0, 1, 2, 3]] * 2
     assert batch.targets.tolist() == [26, 23, 24, 25]
     assert batch.gather.tolist() == [2, 4, 5, 6]
-    assert batch.episode.tolist() == [2, 1, 1, 1]
-    assert batch.step.tolist() == [0, 0, 1, 2]
     assert batch.flat.tolist() == [5, 2, 3, 4]
     assert batch.temperature == 0.5
     assert batch.trunk is not None
@@ -89,8 +86,8 @@ def test_a_plan_cuts_sorted_rows_at_the_budget() -> None:
 
 
 def test_micro_batches_hold_every_episode_once() -> None:
-    found = [batch.episode.unique().tolist() for batch in batches(three_episodes(), [2, 0, 1], budget=8)]
-    assert sorted(episode for part in found for episode in part) == [0, 1, 2]
+    found = [batch.flat.tolist() for batch in batches(three_episodes(), [2, 0, 1], budget=8)]
+    assert sorted(token for part in found for token in part) == list(range(6))
 
 
 def test_rewards_are_normalised_by_hand() -> None:

@@ -31,6 +31,12 @@ def draw(logprobs: Tensor, responses: int, key: SamplingKey, prompt: str) -> lis
     return [row[: row.index(END) + 1] if END in row else row for row in tokens]
 
 
+def step_of(batch: Batch) -> Tensor:
+    """Return the response step of each token of a batch, [n]; its rows stand in order."""
+    row = batch.gather // batch.tokens.shape[1]
+    return torch.arange(len(row)) - torch.searchsorted(row, row)
+
+
 class TabularActor:
     """Logits [steps, vocabulary] for policy and reference, a value for each step; token 0 ends a response."""
 
@@ -66,7 +72,7 @@ class TabularActor:
             for batch in batches(rollouts, range(rollouts.episodes)):
                 old[batch.flat] = self.logprobs(batch).logprobs
                 reference[batch.flat] = self._of(self.reference, batch).logprobs
-                features[batch.flat, batch.step] = 1.0
+                features[batch.flat, step_of(batch)] = 1.0
         first = rollouts.tokens[rollouts.starts[:-1] + rollouts.prompt_lengths]
         return Prepared(rollouts, old, reference, features, first[:, None].float())
 
@@ -74,7 +80,7 @@ class TabularActor:
         return self._of(self.policy, batch)
 
     def _of(self, logits: Tensor, batch: Batch) -> TokenLogprobs:
-        logprobs = (logits / batch.temperature).log_softmax(-1)[batch.step]
+        logprobs = (logits / batch.temperature).log_softmax(-1)[step_of(batch)]
         entropy = -(logprobs.exp() * logprobs).sum(-1).detach()
         return TokenLogprobs(logprobs.gather(1, batch.targets[:, None])[:, 0], entropy)
 

@@ -116,7 +116,7 @@ def _plain(decoder: PreTrainedModel, batch: Batch, values: Tensor) -> Tensor:
         inputs_embeds=None if is_tokens else values,
         # The library warns of tokens that come without a mask.
         attention_mask=torch.ones_like(batch.tokens) if is_tokens else None,
-        position_ids=batch.positions,
+        position_ids=torch.arange(batch.tokens.shape[1], device=values.device).expand_as(batch.tokens),
         use_cache=False,
     )[0]
     return states

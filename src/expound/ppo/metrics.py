@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
 from expound.ppo.actor import Prepared, RewardValues
-from expound.ppo.penalty import k1, k3
+from expound.ppo.penalty import k3
 from expound.ppo.rollout import Rollouts, to_grid
 from expound.ppo.update import Targets, UpdateStats
+
+MEANS = ("policy_loss", "value_loss", "clip_share", "entropy", "policy_norm", "value_norm")
+"""Figures of a step of which an update reports the mean over its steps."""
 
 REPEAT_RUN = 4
 """Tokens of a run that counts as repeated when it stood in the response before."""
@@ -66,8 +69,8 @@ def update_metrics(
 ) -> UpdateMetrics:
     """Return the figures of an update; `place` is its number and KL weight, `rewards` are raw and normalised."""
     (update, beta), (raw, z), rollouts = place, rewards, prepared.rollouts
-    lengths = rollouts.response_lengths.float()
-    kl = response_kl(prepared)
+    lengths, kl = rollouts.response_lengths.float(), response_kl(prepared)
+    means = {name: _mean([asdict(step)[name] for step in stats.steps]) for name in MEANS}
     last = stats.steps[-max(1, len(stats.steps) // stats.epochs) :]
     return UpdateMetrics(
         update=update,
@@ -82,28 +85,22 @@ def update_metrics(
         k3=float(k3(prepared.old_logprobs - prepared.reference_logprobs).mean()),
         beta=beta,
         step_k3=_mean([step.step_kl for step in last]),
-        clip_share=_mean([step.clip_share for step in stats.steps]),
-        entropy=_mean([step.entropy for step in stats.steps]),
-        policy_loss=_mean([step.policy_loss for step in stats.steps]),
-        value_loss=_mean([step.value_loss for step in stats.steps]),
         explained_variance=explained_variance(targets.old_values, targets.returns),
         finished=float(rollouts.finished.float().mean()),
         length=float(lengths.mean()),
         length_sd=_spread(lengths),
         repeated=repeated_share(rollouts),
-        policy_norm=_mean([step.policy_norm for step in stats.steps]),
-        value_norm=_mean([step.value_norm for step in stats.steps]),
         gap=stats.steps[0].gap,
         optimiser_steps=len(stats.steps) - stats.broken,
         epochs=stats.epochs,
         broken=stats.broken,
+        **means,
     )
 
 
 def response_kl(prepared: Prepared) -> Tensor:
     """Return the estimated KL to the reference of each response, in nats, [episodes]."""
-    log_ratio = prepared.old_logprobs - prepared.reference_logprobs
-    return to_grid(k1(log_ratio), prepared.rollouts.response_lengths).sum(1)
+    return to_grid(prepared.old_logprobs - prepared.reference_logprobs, prepared.rollouts.response_lengths).sum(1)
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float:
@@ -115,10 +112,9 @@ def explained_variance(values: Tensor, returns: Tensor) -> float:
 def repeated_share(rollouts: Rollouts, run: int = REPEAT_RUN) -> float:
     """Return the mean share of runs of `run` tokens that stood in their response before; too short counts as 0."""
     shares = []
-    lengths = rollouts.response_lengths
-    for end, length in zip(rollouts.starts[1:].tolist(), lengths.tolist(), strict=True):
+    for end, length in zip(rollouts.starts[1:].tolist(), rollouts.response_lengths.tolist(), strict=True):
         tokens = rollouts.tokens[end - length : end].tolist()
-        runs = [tuple(tokens[start : start + run]) for start in range(length - run + 1)]
+        runs = list(zip(*(tokens[start:] for start in range(run)), strict=False))
         shares.append(1.0 - len(set(runs)) / len(runs) if runs else 0.0)
     return _mean(shares)
 

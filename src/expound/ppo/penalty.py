@@ -1,4 +1,8 @@
-"""The KL between policy and reference: its estimators, and the controller that holds it near a target."""
+"""The KL between policy and reference, and the controller that holds it near a target.
+
+From policy minus other log-probabilities d by token, on the policy's own samples: d itself estimates KL(policy, other)
+without bias, so its sum over a response, averaged over responses, is the KL in nats.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +18,8 @@ MAX_AUTO_TARGET = 6.0
 """Nats a response that the automatic target never exceeds."""
 
 
-def k1(log_ratio: Tensor) -> Tensor:
-    """Return the unbiased estimate of KL(policy, other) from policy minus other log-probabilities, by token.
-
-    The sample must be the policy's own. Summed over a response and averaged over responses it is the KL in nats.
-    """
-    return log_ratio
-
-
-def k2(log_ratio: Tensor) -> Tensor:
-    """Return half the square: as a loss its gradient on fresh samples is the KL's own."""
-    return 0.5 * log_ratio.square()
-
-
 def k3(log_ratio: Tensor) -> Tensor:
-    """Return exp(-d) - 1 + d: unbiased, never negative, of low variance; for display."""
+    """Return exp(-d) - 1 + d by token: unbiased too, never negative, of low variance; for display."""
     return (-log_ratio).expm1() + log_ratio
 
 
@@ -37,12 +28,11 @@ def auto_target(mean_length: float) -> float:
     return min(MAX_AUTO_TARGET, NATS_A_TOKEN * mean_length)
 
 
-def next_weight(weight: float, kl: float, target: float, episodes: int, horizon: int) -> float:
-    """Return the KL weight after `episodes` whose KL was `kl` nats a response; a target of 0 holds it.
+def next_weight(weight: float, kl: float, target: float) -> float:
+    """Return the KL weight after an update whose KL was `kl` nats a response; a target of 0 holds it.
 
-    With `horizon` = the episodes of one update the weight moves by at most a fifth an update.
+    The horizon is one update's episodes: at a quarter of that pace the KL ended a third beyond its target.
     """
     if target <= 0:
         return weight
-    error = max(-KL_STEP, min(KL_STEP, kl / target - 1.0))
-    return weight * (1.0 + error * episodes / horizon)
+    return weight * (1.0 + max(-KL_STEP, min(KL_STEP, kl / target - 1.0)))

@@ -36,7 +36,7 @@ class Rollouts:
     offsets into tokens; `prompt_lengths` int64 [episodes]; `finished` bool [episodes]: True = ended with an end
     token, False = cut by max_new_tokens; `sampler_logprobs` float32 [response tokens], at the sampling temperature;
     `prompts` and `samples`: prompt id and index of each episode; `trunk` float32 [tokens, width] or None: the input
-    of the live layers; `weights`: number of the update whose policy sampled; `temperature` of the sampling.
+    of the live layers; `temperature` of the sampling.
     """
 
     tokens: Tensor
@@ -47,7 +47,6 @@ class Rollouts:
     prompts: tuple[str, ...]
     samples: tuple[int, ...]
     temperature: float
-    weights: int = 0
     trunk: Tensor | None = None
 
     @property
@@ -65,19 +64,15 @@ class Rollouts:
 class Batch:
     """A micro-batch of whole episodes; rows are padded at the end only, so pure causal attention is exact.
 
-    `tokens`, `positions` int64 [rows, columns]; `trunk` float32 [rows, columns, width] or None (then the whole model
-    runs from the tokens); `gather` int64 [n]: flat index (row * columns + column) of the hidden state that predicts
-    each response token; `targets` int64 [n]; `episode`, `step` int64 [n]: which episode of the rollouts and which
-    response step; `flat` int64 [n]: index into the rollouts' flat response tokens.
+    `tokens` int64 [rows, columns]; `trunk` float32 [rows, columns, width] or None (then the whole model runs from the
+    tokens); `gather` int64 [n]: flat index (row * columns + column) of the hidden state that predicts each response
+    token; `targets` int64 [n]; `flat` int64 [n]: index into the rollouts' flat response tokens.
     """
 
     tokens: Tensor
-    positions: Tensor
     trunk: Tensor | None
     gather: Tensor
     targets: Tensor
-    episode: Tensor
-    step: Tensor
     flat: Tensor
     temperature: float
 
@@ -88,11 +83,6 @@ class Normaliser:
 
     mean: float
     sd: float
-
-
-def response_offsets(lengths: Tensor) -> Tensor:
-    """Return where each episode's response tokens begin in flat results, int64 [episodes + 1]."""
-    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
 
 
 def is_response(lengths: Tensor) -> Tensor:
@@ -136,7 +126,7 @@ def batches(rollouts: Rollouts, episodes: Sequence[int], budget: int = TOKEN_BUD
 
 def make_batch(rollouts: Rollouts, episodes: Sequence[int]) -> Batch:
     """Return one micro-batch with a row for each of the episodes, in their order."""
-    tokens = rollouts.tokens
+    tokens, lengths = rollouts.tokens, rollouts.response_lengths
     chosen = torch.tensor(list(episodes), device=tokens.device)
     first, widths = rollouts.starts[chosen], rollouts.starts[chosen + 1] - rollouts.starts[chosen]
     columns = torch.arange(int(widths.max()), device=tokens.device)
@@ -145,16 +135,13 @@ def make_batch(rollouts: Rollouts, episodes: Sequence[int]) -> Batch:
     trunk = None if rollouts.trunk is None else rollouts.trunk[index] * is_token[..., None]
     # A response token is predicted by the hidden state one column before it.
     row, column = (is_token & (columns >= rollouts.prompt_lengths[chosen, None])).nonzero(as_tuple=True)
-    step = column - rollouts.prompt_lengths[chosen][row]
+    begins = (lengths.cumsum(0) - lengths - rollouts.prompt_lengths)[chosen]
     return Batch(
         tokens=tokens[index] * is_token,
-        positions=columns.expand(len(chosen), -1),
         trunk=trunk,
         gather=row * len(columns) + column - 1,
         targets=tokens[first[row] + column],
-        episode=chosen[row],
-        step=step,
-        flat=response_offsets(rollouts.response_lengths)[chosen[row]] + step,
+        flat=begins[row] + column,
         temperature=rollouts.temperature,
     )
 

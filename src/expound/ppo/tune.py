@@ -37,9 +37,6 @@ The demonstration learnt with it; a rate that falls to zero wastes the last of f
 WARM_UP_STEPS = 60
 """Steps of the value alone on the first episodes of a round, before anything else learns from it."""
 
-WARM_UP_TRACE = 1.0
-"""The warm-up's targets are whole returns (value pretraining of arXiv 2503.01491)."""
-
 
 @dataclass(frozen=True)
 class TunePlan:
@@ -88,7 +85,7 @@ class TuneState:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a tuning ended: the number of updates whose policy counts, the alarms, and one line why."""
+    """How a tuning ended: the update whose policy counts, the alarms, and one line why."""
 
     update: int
     alarms: tuple[Alarm, ...]
@@ -148,12 +145,8 @@ def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[Tu
     learning.optimisers.set_rate(plan.rate(number))
     ids, order = state.order.take([prompt.id for prompt in plan.prompts], plan.prompts_per_update)
     by_id = {prompt.id: prompt for prompt in plan.prompts}
-    rollouts = learning.actor.sample(
-        [by_id[id_] for id_ in ids],
-        plan.sampling.responses_per_prompt,
-        plan.sampling,
-        plan.round.key(f"update-{number}"),
-    )
+    prompts, key = [by_id[id_] for id_ in ids], plan.round.key(f"update-{number}")
+    rollouts = learning.actor.sample(prompts, plan.sampling.responses_per_prompt, plan.sampling, key)
     clock.lap("sample")
     prepared = learning.actor.prepare(rollouts)
     clock.lap("prepare")
@@ -182,10 +175,12 @@ def make_targets(actor: Actor, prepared: Prepared, z: Tensor, kl_weight: float) 
 
 
 def warm_up_value(learning: Learning, prepared: Prepared, z: Tensor, kl_weight: float) -> None:
-    """Fit the value alone to whole returns, so that the first advantages are not noise of its random beginning."""
-    lengths = prepared.rollouts.response_lengths
-    rewards = _rewards(prepared, z, kl_weight)
-    _, returns = gae(rewards, torch.zeros_like(rewards), is_response(lengths), WARM_UP_TRACE)
+    """Fit the value alone to whole returns, so that the first advantages are not noise of its random beginning.
+
+    As value pretraining of arXiv 2503.01491.
+    """
+    rewards, lengths = _rewards(prepared, z, kl_weight), prepared.rollouts.response_lengths
+    _, returns = gae(rewards, torch.zeros_like(rewards), is_response(lengths), trace=1.0)
     target = to_flat(returns, lengths)
     for _ in range(WARM_UP_STEPS):
         learning.optimisers.value.zero_grad()
@@ -221,8 +216,7 @@ def _advance(
     known = tuple(alarm for alarm in state.alarms if alarm.name not in {alarm.name for alarm in new})
     after = TuneState(
         order=order,
-        # The horizon is one update's episodes: at a quarter of that pace the KL ended a third beyond its target.
-        kl_weight=next_weight(state.kl_weight, metrics.kl, target, metrics.episodes, horizon=metrics.episodes),
+        kl_weight=next_weight(state.kl_weight, metrics.kl, target),
         update=metrics.update,
         kl_target=target,
         quiet=state.quiet if is_drifting(metrics, target) else state.update,
@@ -243,15 +237,11 @@ def _outcome(state: TuneState) -> Outcome:
 
 def _finite(metrics: UpdateMetrics) -> dict[str, Metric]:
     """Return the figures with None for what is no number, since JSON has no other word for it."""
-    figures: dict[str, Metric] = asdict(metrics)
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
-    }
+    return {name: value if math.isfinite(value) else None for name, value in asdict(metrics).items()}
 
 
 class _Clock:
-    """Seconds of wall clock since the last lap, by phase."""
+    """Seconds of wall clock by phase."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -259,5 +249,4 @@ class _Clock:
 
     def lap(self, phase: str) -> None:
         now = time.perf_counter()
-        self.seconds[f"seconds_{phase}"] = round(now - self._last, 3)
-        self._last = now
+        self.seconds[f"seconds_{phase}"], self._last = round(now - self._last, 3), now

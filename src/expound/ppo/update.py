@@ -42,9 +42,7 @@ class Optimisers:
 
     def set_rate(self, rate: float) -> None:
         """Make `rate` the policy's learning rate, and the value's follow."""
-        for optimiser, factor in ((self.policy, 1.0), (self.value, VALUE_RATE)):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * factor
+        self.policy.param_groups[0]["lr"], self.value.param_groups[0]["lr"] = rate, rate * VALUE_RATE
 
 
 def make_optimisers(actor: Actor, rate: float) -> Optimisers:
@@ -100,9 +98,9 @@ class StepStats:
 
 @dataclass(frozen=True)
 class UpdateStats:
-    """All optimiser steps of an update in order, the epochs begun, and whether the last step was taken back.
+    """All optimiser steps of an update in order, and the epochs begun.
 
-    `broken` is True when losses or gradients of the last step in `steps` were no numbers; it was not taken.
+    `broken` is True when losses or gradients of the last step were no numbers; it was not taken.
     """
 
     steps: tuple[StepStats, ...]
@@ -170,8 +168,10 @@ def _step(
     optimisers.policy.zero_grad()
     optimisers.value.zero_grad()
     stats = accumulate(actor, prepared, targets, *work)
-    norms = [float(clip_grad_norm_(actor.parameters(member), MAX_GRADIENT_NORM)) for member in ("policy", "value")]
-    stats = replace(stats, policy_norm=norms[0], value_norm=norms[1])
+    policy, value = (
+        float(clip_grad_norm_(actor.parameters(member), MAX_GRADIENT_NORM)) for member in ("policy", "value")
+    )
+    stats = replace(stats, policy_norm=policy, value_norm=value)
     if stats.is_finite:
         optimisers.policy.step()
         optimisers.value.step()
