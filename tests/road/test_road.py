@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +19,8 @@ from expound.project import Project, open_project
 from expound.records import Comparison, Rating
 from expound.reporting.progress import PlainProgress
 from tests.support.projects import Shape, make_project, prompt_lines
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +169,27 @@ def test_judgments_say_where_they_belong(project: Project) -> None:
     kinds = {type(judgment) for judgment in project.book.judgments("train")}
     assert kinds == {Comparison, Rating}
     assert {judgment.split for judgment in project.book.judgments()} == {"train", "held_out"}
+
+
+def test_blind_pairs_are_written_and_scored(walked: Path, tmp_path: Path) -> None:
+    """A reader who always finds the tuned one gets all pairs; nothing on the sheet says which it is."""
+    sheet, key = tmp_path / "sheet.csv", tmp_path / "key.json"
+    script = [sys.executable, str(ROOT / "scripts" / "blind-pairs")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    writing = [*script, "write", str(walked), "--sheet", str(sheet), "--key", str(key), "--pairs", "5"]
+    subprocess.run(writing, check=True, env=environment)
+    tuned = json.loads(key.read_text(encoding="utf-8"))["tuned"]
+    with sheet.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == len(tuned) == 5
+    assert set(rows[0]) == {"pair", "question", "source", "a", "b", "choice"}
+    filled = tmp_path / "filled.csv"
+    with filled.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows({**row, "choice": tuned[row["pair"]]} for row in rows)
+    scoring = [*script, "score", str(filled), "--key", str(key)]
+    said = subprocess.run(scoring, check=True, env=environment, capture_output=True, text=True).stdout
+    assert "tuned preferred 5, reference 0, no difference 0" in said
+    unfilled = subprocess.run([*script, "score", str(sheet), "--key", str(key)], env=environment, check=False)
+    assert unfilled.returncode == 2
