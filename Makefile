@@ -3,15 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 # An index to take torch from, such as PyTorch's own index of CPU builds; the README names it. Empty: the usual one.
 TORCH_INDEX ?=
-# NAME of the benchmark for 'make bench'.
-NAME ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RECIPE := pyproject.toml constraints.txt requirements-models.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-seeds check test test-slow bench clean
+.PHONY: help install demo demo-seeds check test test-slow clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -32,10 +30,6 @@ test: check  ## everything above and the unmarked tests, with coverage
 
 test-slow: $(VENV)/.developed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu"
-
-bench: $(VENV)/.developed  ## run one benchmark: make bench NAME=ppo
-	@test -n "$(NAME)" || { echo "Name the benchmark: make bench NAME=ppo" >&2; exit 2; }
-	$(BIN)/python benchmarks/$(NAME).py
 
 clean:  ## remove caches, builds and coverage; the environment in .venv stays
 	rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
