@@ -8,7 +8,6 @@ import torch
 from expound.models.branches import BranchActor
 from expound.models.cut import branch_of, cut_law_gap, decoder_of, layers_of
 from expound.models.low_rank import make_low_rank, merged_copy, tensors_of
-from expound.ppo.rollout import Batch
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings
 from tests.support.families import LAYERS, as_loaded, family, prompts, render
@@ -70,7 +69,7 @@ def test_merged_is_unmerged(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", DUE)
 def test_log_probabilities_of_the_branch_are_those_of_the_whole_merged_model(kind: str) -> None:
-    """Padding at the end, trunk rows and gather indices included."""
+    """Shared prompts, padding on both sides and trunk states included."""
     actor = BranchActor(as_loaded(family(kind)), render, live_layers=2, seed=1)
     stir(actor)
     rollouts = actor.sample(
@@ -78,7 +77,7 @@ def test_log_probabilities_of_the_branch_are_those_of_the_whole_merged_model(kin
     )
     prepared = actor.prepare(rollouts)
     assert prepared.rollouts.trunk is not None
-    own = actor.logprobs(one_batch(prepared.rollouts)).logprobs
+    own = actor.logprobs(prepared.rollouts, range(6)).logprobs
     model = merged_copy(family(kind), {name.removeprefix("policy."): value for name, value in actor.state().items()})
     assert (own - teacher_forced(model, rollouts)).abs().max() < 1e-5
 
@@ -101,27 +100,6 @@ def teacher_forced(model, rollouts) -> torch.Tensor:
             logits = model(input_ids=row[None], use_cache=False).logits[0].double() / rollouts.temperature
         found.append(torch.log_softmax(logits, dim=-1)[begin - 1 : -1].gather(1, row[begin:, None])[:, 0])
     return torch.cat(found).float()
-
-
-def one_batch(rollouts) -> Batch:
-    """Put all episodes into one micro-batch."""
-    spans = [slice(int(rollouts.starts[e]), int(rollouts.starts[e + 1])) for e in range(rollouts.episodes)]
-    pad = torch.nn.utils.rnn.pad_sequence
-    tokens = pad([rollouts.tokens[span] for span in spans], batch_first=True)
-    columns = tokens.shape[1]
-    begins = rollouts.prompt_lengths.tolist()
-    lengths = rollouts.response_lengths.tolist()
-    places = [
-        torch.arange(b - 1, b - 1 + n) + row * columns for row, (b, n) in enumerate(zip(begins, lengths, strict=True))
-    ]
-    return Batch(
-        tokens=tokens,
-        trunk=None if rollouts.trunk is None else pad([rollouts.trunk[span] for span in spans], batch_first=True),
-        gather=torch.cat(places),
-        targets=torch.cat([tokens[row, b : b + n] for row, (b, n) in enumerate(zip(begins, lengths, strict=True))]),
-        flat=torch.arange(sum(lengths)),
-        temperature=rollouts.temperature,
-    )
 
 
 def test_there_is_a_layer_list_for_every_family() -> None:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from expound.ppo.actor import Prepared
-from expound.ppo.rollout import make_batch
 from expound.ppo.tune import make_targets
 from expound.ppo.update import Steps, Targets, accumulate, make_optimisers, run_update
 from expound.records import SamplingKey
@@ -43,10 +42,10 @@ def gradients(actor: TabularActor, prepared: Prepared, targets: Targets, episode
 
 def test_the_ratio_before_the_first_step_is_exactly_one() -> None:
     actor, prepared, _ = begun()
-    batch = make_batch(prepared.rollouts, range(prepared.rollouts.episodes))
+    episodes = range(prepared.rollouts.episodes)
     with torch.no_grad():
-        old = actor.logprobs(batch).logprobs
-    new = actor.logprobs(batch).logprobs
+        old = actor.logprobs(prepared.rollouts, episodes).logprobs
+    new = actor.logprobs(prepared.rollouts, episodes).logprobs
     assert torch.equal((new - old).exp(), torch.ones(len(old)))
 
 

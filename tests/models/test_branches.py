@@ -11,12 +11,12 @@ from transformers import LlamaForCausalLM, LlamaModel
 
 from expound.errors import ModelRefused, PromptError, SettingsError
 from expound.models.branches import BranchActor, live_count
-from expound.models.layout import layouts
+from expound.models.layout import lay_out
 from expound.models.policy import ModelPolicy
-from expound.ppo.rollout import Rollouts
+from expound.ppo.rollout import Rollouts, micro_batches
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings
-from tests.laws.test_cut import one_batch, stir, teacher_forced
+from tests.laws.test_cut import stir, teacher_forced
 from tests.support.families import LAYERS, WIDTH, as_loaded, family, prompts, render
 from tests.support.tiny import tiny_llama
 
@@ -64,7 +64,7 @@ def test_the_sampler_and_the_trainer_agree() -> None:
     prepared = actor.prepare(actor.sample(prompts(), 3, SAMPLING, KEY))
     assert prepared.old_logprobs is prepared.rollouts.sampler_logprobs
     with torch.no_grad():
-        again = actor.logprobs(one_batch(prepared.rollouts)).logprobs
+        again = actor.logprobs(prepared.rollouts, range(12)).logprobs
     assert (again - prepared.old_logprobs).abs().max() < 1e-5
 
 
@@ -79,8 +79,9 @@ def test_a_sampler_that_disagrees_is_not_believed() -> None:
 def test_recomputed_log_probabilities_of_the_same_batch_are_equal() -> None:
     actor = actor_of()
     stir(actor)
-    batch = one_batch(actor.prepare(actor.sample(prompts(), 2, SAMPLING, KEY)).rollouts)
-    assert torch.equal(actor.logprobs(batch).logprobs, actor.logprobs(batch).logprobs)
+    rollouts = actor.prepare(actor.sample(prompts(), 2, SAMPLING, KEY)).rollouts
+    first, second = (actor.logprobs(rollouts, range(8)).logprobs for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_without_deltas_the_policy_is_the_reference() -> None:
@@ -131,16 +132,19 @@ def test_gradients_are_those_of_autograd_on_the_whole_model(kind: str) -> None:
     """The branch on stored trunk states against the whole model with the same deltas and full logits."""
     actor = actor_of(kind)
     stir(actor)
-    batch = one_batch(actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY)).rollouts)
-    weights = torch.linspace(-1, 1, len(batch.targets))
-    (actor.logprobs(batch).logprobs * weights).sum().backward()
+    rollouts = actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY)).rollouts
+    weights = torch.linspace(-1, 1, len(rollouts.response_tokens))
+    (actor.logprobs(rollouts, range(6)).logprobs * weights).sum().backward()
     mine = [parameter.grad.clone() for parameter in actor.parameters("policy")]
     whole = BranchActor(as_loaded(family(kind)), render, live_layers=2, seed=1)
     whole.load_state(actor.state())
-    model = family(kind)
-    hidden = whole._branch(inputs_embeds=batch.trunk, use_cache=False)[0]  # noqa: SLF001
-    table = torch.log_softmax(model.get_output_embeddings()(hidden) / batch.temperature, dim=-1).flatten(0, 1)
-    (table[batch.gather].gather(1, batch.targets[:, None])[:, 0] * weights).sum().backward()
+    found = []
+    for episode, start in enumerate(rollouts.starts[:-1].tolist()):
+        span, begin = slice(start, int(rollouts.starts[episode + 1])), int(rollouts.prompt_lengths[episode])
+        hidden = whole._branch(inputs_embeds=rollouts.trunk[span][None], use_cache=False)[0]  # noqa: SLF001
+        logits = family(kind).get_output_embeddings()(hidden)[0] / rollouts.temperature
+        found.append(torch.log_softmax(logits, dim=-1)[begin - 1 : -1].gather(1, rollouts.tokens[span][begin:, None]))
+    (torch.cat(found)[:, 0] * weights).sum().backward()
     for own, oracle in zip(mine, whole.parameters("policy"), strict=True):
         torch.testing.assert_close(own, oracle.grad, rtol=1e-3, atol=1e-5)
 
@@ -238,16 +242,16 @@ def test_a_model_that_cannot_be_cut_is_run_whole() -> None:
     prepared = actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY))
     assert prepared.rollouts.trunk is None
     assert prepared.old_logprobs is prepared.rollouts.sampler_logprobs
-    assert (actor.logprobs(one_batch(prepared.rollouts)).logprobs - prepared.old_logprobs).abs().max() < 1e-5
+    assert (actor.logprobs(prepared.rollouts, range(6)).logprobs - prepared.old_logprobs).abs().max() < 1e-5
     assert (prepared.reference_logprobs - teacher_forced(strange, prepared.rollouts)).abs().max() < 1e-5
     assert BranchActor(as_loaded(model), render, live_layers=2, seed=1).notes == ()
 
 
-def test_large_rollouts_are_laid_out_in_several_passes() -> None:
+def test_large_rollouts_are_run_in_several_passes() -> None:
     rollouts = actor_of().sample(prompts(), 3, SAMPLING, KEY)
-    parts = list(layouts(rollouts, tokens_a_pass=150))
+    parts = list(micro_batches(rollouts, range(12), 150))
     assert len(parts) > 1
-    assert sorted(episode for layout in parts for episode in layout.episodes) == list(range(12))
-    for layout in parts:
-        one_prompt = len(layout.prompts) == 1
-        assert one_prompt or layout.prompts.numel() + layout.responses.numel() <= 150
+    assert sorted(episode for part in parts for episode in part) == list(range(12))
+    for part in parts:
+        layout = lay_out(rollouts, part)
+        assert layout.prompts.numel() + layout.responses.numel() <= 150

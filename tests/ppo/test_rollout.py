@@ -1,8 +1,9 @@
-"""Batches and rewards against rows and tensors written by hand."""
+"""Groups of episodes and rewards written by hand."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,23 +12,21 @@ from expound.errors import TrainingStopped
 from expound.ppo.rollout import (
     Normaliser,
     Rollouts,
-    batches,
     check_rewards,
+    flat_index,
     is_response,
-    make_batch,
+    micro_batches,
     normalise,
-    plan,
     reward_tensor,
     to_flat,
     to_grid,
 )
 
 
-def three_episodes(*, trunk: bool = False) -> Rollouts:
+def three_episodes() -> Rollouts:
     """Prompts of 2, 1 and 3 tokens (ids 1x), responses of 2, 3 and 1 tokens (ids 2x)."""
-    tokens = torch.tensor([11, 12, 21, 22, 13, 23, 24, 25, 14, 15, 16, 26])
     return Rollouts(
-        tokens=tokens,
+        tokens=torch.tensor([11, 12, 21, 22, 13, 23, 24, 25, 14, 15, 16, 26]),
         starts=torch.tensor([0, 4, 8, 12]),
         prompt_lengths=torch.tensor([2, 1, 3]),
         finished=torch.tensor([True, False, True]),
@@ -35,7 +34,6 @@ def three_episodes(*, trunk: bool = False) -> Rollouts:
         prompts=("a", "b", "b"),
         samples=(0, 0, 1),
         temperature=0.5,
-        trunk=tokens[:, None] * torch.tensor([1.0, 0.1]) if trunk else None,
     )
 
 
@@ -48,46 +46,39 @@ def test_grids_hold_flat_results_and_give_them_back() -> None:
     assert to_flat(grid, lengths).tolist() == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_batch_holds_whole_rows_and_points_at_what_predicts() -> None:
-    batch = make_batch(three_episodes(trunk=True), [2, 1])
-    assert batch.tokens.tolist() == [[14, 15, 16, 26], [13, 23, 24, 25]]
-    assert batch.targets.tolist() == [26, 23, 24, 25]
-    assert batch.gather.tolist() == [2, 4, 5, 6]
-    assert batch.flat.tolist() == [5, 2, 3, 4]
-    assert batch.temperature == 0.5
-    assert batch.trunk is not None
-    assert batch.trunk[0, :, 0].tolist() == [14, 15, 16, 26]
+def test_response_tokens_stand_end_to_end() -> None:
+    rollouts = three_episodes()
+    assert rollouts.response_tokens.tolist() == [21, 22, 23, 24, 25, 26]
+    assert flat_index(rollouts, [2, 0]).tolist() == [5, 0, 1]
 
 
-def test_rows_are_padded_at_the_end_with_zeros() -> None:
-    rollouts = three_episodes(trunk=True)
-    short = Rollouts(
-        tokens=torch.cat([rollouts.tokens, torch.tensor([17, 27])]),
-        starts=torch.tensor([0, 4, 8, 12, 14]),
-        prompt_lengths=torch.tensor([2, 1, 3, 1]),
+@pytest.mark.parametrize(
+    ("budget", "parts"),
+    [
+        (100, [(1, 0, 2)]),
+        (3, [(1,), (0,), (2,)]),
+        (10, [(1, 0), (2,)]),
+    ],
+)
+def test_micro_batches_hold_every_episode_once_within_the_budget(budget: int, parts: list[tuple[int, ...]]) -> None:
+    rollouts = replace(three_episodes(), prompts=("a", "b", "c"))
+    assert list(micro_batches(rollouts, [2, 0, 1], budget)) == parts
+
+
+def test_responses_to_one_prompt_count_it_once() -> None:
+    """Four episodes of a four-token prompt with one token each: 4 + 4 tokens go together, 4 + 3 when eight are many."""
+    rollouts = Rollouts(
+        tokens=torch.zeros(20, dtype=torch.long),
+        starts=torch.arange(0, 21, 5),
+        prompt_lengths=torch.full((4,), 4),
         finished=torch.ones(4, dtype=torch.bool),
-        sampler_logprobs=torch.zeros(7),
-        prompts=("a", "b", "b", "c"),
-        samples=(0, 0, 1, 0),
+        sampler_logprobs=torch.zeros(4),
+        prompts=("a",) * 4,
+        samples=(0, 1, 2, 3),
         temperature=1.0,
-        trunk=torch.ones(14, 2),
     )
-    batch = make_batch(short, [3, 0])
-    assert batch.tokens.tolist() == [[17, 27, 0, 0], [11, 12, 21, 22]]
-    assert batch.trunk is not None
-    assert batch.trunk[0, :, 0].tolist() == [1, 1, 0, 0]
-
-
-def test_a_plan_cuts_sorted_rows_at_the_budget() -> None:
-    assert list(plan([5, 3, 9, 3, 4], 12)) == [(1, 3, 4), (0,), (2,)]
-    assert list(plan([5, 3, 9, 3, 4], 1)) == [(1,), (3,), (4,), (0,), (2,)]
-    assert list(plan([2, 2], 100)) == [(0, 1)]
-    assert list(plan([], 100)) == []
-
-
-def test_micro_batches_hold_every_episode_once() -> None:
-    found = [batch.flat.tolist() for batch in batches(three_episodes(), [2, 0, 1], budget=8)]
-    assert sorted(token for part in found for token in part) == list(range(6))
+    assert list(micro_batches(rollouts, range(4), 8)) == [(0, 1, 2, 3)]
+    assert list(micro_batches(rollouts, range(4), 7)) == [(0, 1, 2), (3,)]
 
 
 def test_rewards_are_normalised_by_hand() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from expound.ppo.actor import Member, Prepared, RewardValues, TokenLogprobs
-from expound.ppo.rollout import Batch, Rollouts, batches
+from expound.ppo.rollout import Rollouts, flat_index
 from expound.records import Prompt, SamplingKey, Text, content_id
 from expound.settings import SamplingSettings
 
@@ -31,10 +31,9 @@ def draw(logprobs: Tensor, responses: int, key: SamplingKey, prompt: str) -> lis
     return [row[: row.index(END) + 1] if END in row else row for row in tokens]
 
 
-def step_of(batch: Batch) -> Tensor:
-    """Return the response step of each token of a batch, [n]; its rows stand in order."""
-    row = batch.gather // batch.tokens.shape[1]
-    return torch.arange(len(row)) - torch.searchsorted(row, row)
+def steps_of(rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
+    """Return the response step of each response token of some episodes, [n]."""
+    return torch.cat([torch.arange(length) for length in rollouts.response_lengths[list(episodes)].tolist()])
 
 
 class TabularActor:
@@ -66,23 +65,22 @@ class TabularActor:
         )
 
     def prepare(self, rollouts: Rollouts) -> Prepared:
-        old, reference = torch.empty_like(rollouts.sampler_logprobs), torch.empty_like(rollouts.sampler_logprobs)
-        features = torch.zeros(len(old), len(self.value))
+        episodes = range(rollouts.episodes)
         with torch.no_grad():
-            for batch in batches(rollouts, range(rollouts.episodes)):
-                old[batch.flat] = self.logprobs(batch).logprobs
-                reference[batch.flat] = self._of(self.reference, batch).logprobs
-                features[batch.flat, step_of(batch)] = 1.0
+            old = self.logprobs(rollouts, episodes).logprobs
+            reference = self._of(self.reference, rollouts, episodes).logprobs
+        features = torch.nn.functional.one_hot(steps_of(rollouts, episodes), len(self.value)).float()
         first = rollouts.tokens[rollouts.starts[:-1] + rollouts.prompt_lengths]
         return Prepared(rollouts, old, reference, features, first[:, None].float())
 
-    def logprobs(self, batch: Batch) -> TokenLogprobs:
-        return self._of(self.policy, batch)
+    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
+        return self._of(self.policy, rollouts, episodes)
 
-    def _of(self, logits: Tensor, batch: Batch) -> TokenLogprobs:
-        logprobs = (logits / batch.temperature).log_softmax(-1)[step_of(batch)]
+    def _of(self, logits: Tensor, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
+        logprobs = (logits / rollouts.temperature).log_softmax(-1)[steps_of(rollouts, episodes)]
         entropy = -(logprobs.exp() * logprobs).sum(-1).detach()
-        return TokenLogprobs(logprobs.gather(1, batch.targets[:, None])[:, 0], entropy)
+        targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
+        return TokenLogprobs(logprobs.gather(1, targets[:, None])[:, 0], entropy)
 
     def values(self, features: Tensor) -> Tensor:
         return features @ self.value

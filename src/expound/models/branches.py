@@ -13,18 +13,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter, functional
+from transformers import DynamicCache
 
 from expound.errors import ModelRefused, PromptError, SettingsError
-from expound.models.cache import new_cache
 from expound.models.cut import CUT_TOLERANCE, branch_of, cut_law_gap, decoder_of, layers_of, shared_copy
 from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
-from expound.models.head import head_of, logprobs_at, response_logprobs
-from expound.models.layout import batch_states, layouts, predicting, response_tokens, run_layout
+from expound.models.head import head_of, response_logprobs
+from expound.models.layout import lay_out, predicting, reference_pass, run_layout
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.low_rank import make_low_rank, merge_into, merged_copy, tensors_of
-from expound.models.reading import reference_pass
 from expound.ppo.actor import Member, Prepared, TokenLogprobs
-from expound.ppo.rollout import Batch, Rollouts
+from expound.ppo.rollout import Rollouts, flat_index, micro_batches
 from expound.records import Conversation, Prompt, Response, SamplingKey
 from expound.settings import SamplingSettings
 
@@ -115,10 +114,13 @@ class BranchActor:
         """Return what the reward's heads read of each episode, float32 [episodes, features]."""
         return reference_pass(self._decoder, self._head, rollouts, self._first).reading
 
-    def logprobs(self, batch: Batch) -> TokenLogprobs:
-        """Return the policy's log-probabilities at the batch's temperature; they carry gradients, entropy none."""
-        states = batch_states(self._branch, batch)
-        return response_logprobs(states, batch.targets, self._head, batch.temperature)
+    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
+        """Return the policy's of some prepared episodes, in their order; they carry gradients, entropy none."""
+        values = rollouts.tokens if rollouts.trunk is None else rollouts.trunk
+        layout, cache = lay_out(rollouts, episodes), DynamicCache(config=self._branch.config)
+        states = torch.cat(predicting(layout, *run_layout(self._branch, layout, values, cache)))
+        targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
+        return response_logprobs(states, targets, self._head, rollouts.temperature)
 
     def values(self, features: Tensor) -> Tensor:
         """Return the value of each response step [n], from rows of `Prepared.features` [n, width]."""
@@ -159,25 +161,19 @@ class BranchActor:
     def _ask(self, prompt: Prompt, new_tokens: int) -> Asked:
         return Asked(prompt.id, prompt_ids(self._loaded, self._render(prompt), prompt.name or prompt.id, new_tokens))
 
-    @torch.no_grad()
     def _old_logprobs(self, rollouts: Rollouts) -> Tensor:
-        checked = range(min(rollouts.episodes, CHECKED_EPISODES))
-        sampled = rollouts.sampler_logprobs.split(rollouts.response_lengths.tolist())
-        again = self._policy_logprobs(rollouts, checked)
-        if all(float((sampled[episode] - again[episode]).abs().max()) <= SAMPLER_TOLERANCE for episode in checked):
-            return rollouts.sampler_logprobs
-        anew = self._policy_logprobs(rollouts, range(rollouts.episodes))
-        return torch.cat([anew[episode] for episode in range(rollouts.episodes)])
+        checked = self._again(rollouts, min(rollouts.episodes, CHECKED_EPISODES))
+        sampled = rollouts.sampler_logprobs
+        if float((checked - sampled[: len(checked)]).abs().max()) <= SAMPLER_TOLERANCE:
+            return sampled
+        return self._again(rollouts, rollouts.episodes)
 
-    def _policy_logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> dict[int, Tensor]:
-        """Return the branch's log-probabilities of some episodes, by number."""
-        found: dict[int, Tensor] = {}
-        values = rollouts.tokens if rollouts.trunk is None else rollouts.trunk
-        targets = response_tokens(rollouts).split(rollouts.response_lengths.tolist())
-        for layout in layouts(rollouts, episodes):
-            states = predicting(layout, *run_layout(self._branch, layout, values, new_cache(self._branch)))
-            for episode, own in zip(layout.episodes, states, strict=True):
-                (found[episode],) = logprobs_at(own, targets[episode], self._head, (rollouts.temperature,))
+    @torch.no_grad()
+    def _again(self, rollouts: Rollouts, episodes: int) -> Tensor:
+        """Return the policy's log-probabilities of the first episodes, flat."""
+        found = rollouts.sampler_logprobs[: int(rollouts.response_lengths[:episodes].sum())].clone()
+        for rows in micro_batches(rollouts, range(episodes)):
+            found[flat_index(rollouts, rows)] = self.logprobs(rollouts, rows).logprobs
         return found
 
 

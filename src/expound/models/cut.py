@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -26,16 +25,6 @@ _EMBEDDING_NORMS = ("word_embeddings_layernorm",)
 _MULTIPLIERS = ("embedding_multiplier",)
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-@dataclass
-class Tap:
-    """What passed a decoder's layers in its last call, [rows, columns, width] each.
-
-    `trunk` is the input of the first live layer.
-    """
-
-    trunk: Tensor
 
 
 class _NoPositions(nn.Module):
@@ -85,16 +74,16 @@ def branch_of(decoder: PreTrainedModel, first: int) -> PreTrainedModel:
 
 
 @contextmanager
-def tapped(decoder: PreTrainedModel, first: int) -> Iterator[Tap]:
-    """Let the decoder note the input of layer `first` at each call in the block."""
-    tap = Tap(torch.empty(0))
+def tapped(decoder: PreTrainedModel, first: int) -> Iterator[list[Tensor]]:
+    """Give a list that grows by the input of layer `first`, [rows, columns, width], at each call in the block."""
+    seen: list[Tensor] = []
 
-    def before(_layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        tap.trunk = inputs[0] if inputs else named["hidden_states"]
+    def note(_layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        seen.append(inputs[0] if inputs else named["hidden_states"])
 
-    hook = layers_of(decoder)[first].register_forward_pre_hook(before, with_kwargs=True)
+    hook = layers_of(decoder)[first].register_forward_pre_hook(note, with_kwargs=True)
     try:
-        yield tap
+        yield seen
     finally:
         hook.remove()
 
@@ -107,10 +96,10 @@ def cut_law_gap(decoder: PreTrainedModel, branch: PreTrainedModel, first: int) -
     """
     device = next(decoder.parameters()).device
     rows = torch.arange(16, device=device).view(2, 8) % decoder.get_input_embeddings().get_parameter("weight").shape[0]
-    with tapped(decoder, first) as tap:
+    with tapped(decoder, first) as below:
         whole = decoder(input_ids=rows, attention_mask=torch.ones_like(rows), use_cache=False)[0]
     try:
-        above = branch(inputs_embeds=tap.trunk, use_cache=False)[0]
+        above = branch(inputs_embeds=below[0], use_cache=False)[0]
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError):
         return float("inf")
     return float((whole - above).abs().max())

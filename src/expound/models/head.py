@@ -5,7 +5,7 @@ z = (s / T) cap(h W' + bias), cap(x) = c tanh(x / c); logp = z_y - logsumexp(z);
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -83,15 +83,13 @@ def response_logprobs(hidden: Tensor, targets: Tensor, head: FrozenHead, tempera
 
 
 @torch.no_grad()
-def logprobs_at(hidden: Tensor, targets: Tensor, head: FrozenHead, temperatures: Sequence[float]) -> list[Tensor]:
-    """Return the log-probabilities [n] of targets at each temperature, from one pass over the vocabulary."""
-    found: list[list[Tensor]] = [[] for _ in temperatures]
+def logprobs_at(hidden: Tensor, targets: Tensor, head: FrozenHead, temperature: float) -> Tensor:
+    """Return the log-probabilities [n] alone, which takes half the passes over the logits."""
+    found = []
     for rows in _chunks(len(targets), head):
-        logits = head.logits(hidden[rows])
-        chosen = logits.gather(1, targets[rows, None]).squeeze(1)
-        for parts, temperature in zip(found, temperatures, strict=True):
-            parts.append(chosen / temperature - torch.logsumexp(logits / temperature, dim=1))
-    return [torch.cat(parts) if parts else hidden.new_zeros(0) for parts in found]
+        logits = head.logits(hidden[rows]).div_(temperature)
+        found.append(logits.gather(1, targets[rows, None]).squeeze(1) - torch.logsumexp(logits, dim=1))
+    return torch.cat(found)
 
 
 class _ResponseLogprobs(torch.autograd.Function):

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 from torch.nn import Parameter
 
-from expound.ppo.rollout import Batch, Rollouts
+from expound.ppo.rollout import Rollouts
 from expound.records import Prompt, SamplingKey
 from expound.settings import SamplingSettings
 
@@ -18,7 +18,7 @@ Member = Literal["policy", "value"]
 
 @dataclass(frozen=True)
 class TokenLogprobs:
-    """Log-probabilities of the response tokens of a batch and the entropy of the distributions, each [n]."""
+    """Log-probabilities of response tokens and the entropy of the distributions, each [n]."""
 
     logprobs: Tensor
     entropy: Tensor
@@ -59,8 +59,8 @@ class Actor(Protocol):
     def prepare(self, rollouts: Rollouts) -> Prepared:
         """Compute trunk, old and reference log-probabilities and value features, once, without gradient."""
 
-    def logprobs(self, batch: Batch) -> TokenLogprobs:
-        """Return the policy's log-probabilities (at the sampling temperature); they carry gradients."""
+    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
+        """Return the policy's of some episodes, in their order, at the sampling temperature; they carry gradients."""
 
     def values(self, features: Tensor) -> Tensor:
         """Return the value at each response step, from features [n, width]; carries gradients."""

@@ -1,4 +1,4 @@
-"""Episodes as ragged tensors, micro-batches of them, and the tensor of rewards.
+"""Episodes as ragged tensors, the groups in which they are run, and the tensor of rewards.
 
 Results per response token live flat, [n], episode by episode, or as a grid [episodes, time] with zeros behind the end.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from expound.errors import TrainingStopped
 
 TOKEN_BUDGET = 4096
-"""Rows x columns of a micro-batch: a mini-batch of sixteen 180-token rows goes whole, and its prompts once."""
+"""Padded tokens that are run side by side; a mini-batch of sixteen 180-token episodes goes whole."""
 
 REWARD_BOUND = 10.0
 """Normalised rewards are held within this many spreads."""
@@ -59,22 +59,11 @@ class Rollouts:
         """Return the response tokens of each episode, end token included, int64 [episodes]."""
         return self.starts[1:] - self.starts[:-1] - self.prompt_lengths
 
-
-@dataclass(frozen=True)
-class Batch:
-    """A micro-batch of whole episodes; rows are padded at the end only, so pure causal attention is exact.
-
-    `tokens` int64 [rows, columns]; `trunk` float32 [rows, columns, width] or None (then the whole model runs from the
-    tokens); `gather` int64 [n]: flat index (row * columns + column) of the hidden state that predicts each response
-    token; `targets` int64 [n]; `flat` int64 [n]: index into the rollouts' flat response tokens.
-    """
-
-    tokens: Tensor
-    trunk: Tensor | None
-    gather: Tensor
-    targets: Tensor
-    flat: Tensor
-    temperature: float
+    @property
+    def response_tokens(self) -> Tensor:
+        """Return the response tokens end to end, int64 [response tokens]."""
+        ends = zip(self.starts[1:].tolist(), self.response_lengths.tolist(), strict=True)
+        return torch.cat([self.tokens[end - length : end] for end, length in ends])
 
 
 @dataclass(frozen=True)
@@ -102,48 +91,29 @@ def to_flat(grid: Tensor, lengths: Tensor) -> Tensor:
     return grid[is_response(lengths)]
 
 
-def plan(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[tuple[int, ...]]:
-    """Yield micro-batches as indices into `lengths` (tokens of whole rows), shortest first, ties by index.
+def flat_index(rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
+    """Return where the response tokens of some episodes stand in flat results, int64 [n], in the order given."""
+    ends = rollouts.response_lengths.cumsum(0).tolist()
+    starts = [0, *ends]
+    index = [torch.arange(starts[episode], ends[episode]) for episode in episodes]
+    return torch.cat(index).to(rollouts.tokens.device)
 
-    Rows x columns stay within the budget; a row beyond it goes alone.
+
+def micro_batches(rollouts: Rollouts, episodes: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[tuple[int, ...]]:
+    """Yield the episodes in groups that are run together, prompts of like length and all of a prompt side by side.
+
+    The padded tokens of a group, each prompt counted once, stay within the budget; an episode beyond it goes alone.
     """
-    rows: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
-        if rows and (len(rows) + 1) * lengths[index] > budget:
-            yield tuple(rows)
-            rows = []
-        rows.append(index)
-    if rows:
-        yield tuple(rows)
-
-
-def batches(rollouts: Rollouts, episodes: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[Batch]:
-    """Yield the episodes as micro-batches of rows of like length."""
-    lengths = (rollouts.starts[1:] - rollouts.starts[:-1]).tolist()
-    for rows in plan([lengths[episode] for episode in episodes], budget):
-        yield make_batch(rollouts, [episodes[row] for row in rows])
-
-
-def make_batch(rollouts: Rollouts, episodes: Sequence[int]) -> Batch:
-    """Return one micro-batch with a row for each of the episodes, in their order."""
-    tokens, lengths = rollouts.tokens, rollouts.response_lengths
-    chosen = torch.tensor(list(episodes), device=tokens.device)
-    first, widths = rollouts.starts[chosen], rollouts.starts[chosen + 1] - rollouts.starts[chosen]
-    columns = torch.arange(int(widths.max()), device=tokens.device)
-    is_token = columns < widths[:, None]
-    index = (first[:, None] + columns).clamp(max=tokens.numel() - 1)
-    trunk = None if rollouts.trunk is None else rollouts.trunk[index] * is_token[..., None]
-    # A response token is predicted by the hidden state one column before it.
-    row, column = (is_token & (columns >= rollouts.prompt_lengths[chosen, None])).nonzero(as_tuple=True)
-    begins = (lengths.cumsum(0) - lengths - rollouts.prompt_lengths)[chosen]
-    return Batch(
-        tokens=tokens[index] * is_token,
-        trunk=trunk,
-        gather=row * len(columns) + column - 1,
-        targets=tokens[first[row] + column],
-        flat=begins[row] + column,
-        temperature=rollouts.temperature,
-    )
+    prompts, said = rollouts.prompt_lengths.tolist(), rollouts.response_lengths.tolist()
+    group: list[int] = []
+    for episode in sorted(episodes, key=lambda one: (prompts[one], rollouts.prompts[one], one)):
+        rows = [*group, episode]
+        once = len({rollouts.prompts[row] for row in rows})
+        if group and once * prompts[episode] + len(rows) * max(said[row] for row in rows) > budget:
+            yield tuple(group)
+            rows = [episode]
+        group = rows
+    yield tuple(group)
 
 
 def normalise(mean: Tensor, sd: Tensor, finished: Tensor, normaliser: Normaliser, caution: float) -> Tensor:

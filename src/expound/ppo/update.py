@@ -16,7 +16,7 @@ from torch.optim import AdamW
 from expound.ppo.actor import Actor, Member, Prepared
 from expound.ppo.losses import CLIP, policy_loss_sum, ratios, value_loss_sum
 from expound.ppo.penalty import k3
-from expound.ppo.rollout import TOKEN_BUDGET, batches
+from expound.ppo.rollout import TOKEN_BUDGET, flat_index, micro_batches
 
 MAX_GRADIENT_NORM = 1.0
 VALUE_RATE = 3.0
@@ -67,7 +67,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Steps:
-    """How often an update passes over its episodes, in how many optimiser steps a pass, in rows of how many tokens."""
+    """How often an update passes over its episodes, in how many optimiser steps a pass, how many tokens at once."""
 
     epochs: int
     minibatches: int
@@ -144,12 +144,13 @@ def accumulate(
     """Add the gradients of one mini-batch to the actor's parameters; how it is cut into micro-batches is no matter."""
     tokens = int(prepared.rollouts.response_lengths[list(episodes)].sum())
     sums, gap = torch.zeros(5, dtype=torch.float64), 0.0
-    for batch in batches(prepared.rollouts, episodes, budget):
-        new, old = actor.logprobs(batch), prepared.old_logprobs[batch.flat]
+    for rows in micro_batches(prepared.rollouts, episodes, budget):
+        flat = flat_index(prepared.rollouts, rows)
+        new, old = actor.logprobs(prepared.rollouts, rows), prepared.old_logprobs[flat]
         ratio = ratios(new.logprobs, old)
-        policy_loss = policy_loss_sum(ratio, targets.advantages[batch.flat])
-        values = actor.values(prepared.features[batch.flat])
-        value_loss = value_loss_sum(values, targets.old_values[batch.flat], targets.returns[batch.flat])
+        policy_loss = policy_loss_sum(ratio, targets.advantages[flat])
+        values = actor.values(prepared.features[flat])
+        value_loss = value_loss_sum(values, targets.old_values[flat], targets.returns[flat])
         (policy_loss / tokens).backward()
         (value_loss / tokens).backward()
         with torch.no_grad():
