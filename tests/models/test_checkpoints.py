@@ -14,17 +14,17 @@ from expound.errors import ModelRefused
 from expound.files import sha256_of
 from expound.models.checkpoints import (
     MANIFEST,
-    Checkpoint,
+    Held,
     damage,
     keep_only,
     moments,
     newest_checkpoint,
     numbers,
-    read_checkpoint,
+    read_whole,
     restore_moments,
     save_checkpoint,
-    save_finished,
     to_bytes,
+    write_whole,
 )
 
 IDENTITY = {"reference": "r1", "reward": "w1"}
@@ -33,10 +33,10 @@ IDENTITY = {"reference": "r1", "reward": "w1"}
 def save_numbered(folder: Path, *updates: int) -> None:
     for update in updates:
         tensors = {"policy": {"a": torch.full((2, 3), float(update))}, "value": {"b": torch.ones(4)}, "optimizer": {}}
-        save_checkpoint(folder, Checkpoint(update, tensors, json.dumps({"update": update})), IDENTITY)
+        save_checkpoint(folder, update, Held(tensors, json.dumps({"update": update})), IDENTITY)
 
 
-def newest(folder: Path, identity: dict[str, str] = IDENTITY) -> tuple[Checkpoint | None, list[str]]:
+def newest(folder: Path, identity: dict[str, str] = IDENTITY) -> tuple[Held | None, list[str]]:
     said: list[str] = []
     return newest_checkpoint(folder, identity, said.append), said
 
@@ -46,7 +46,7 @@ def test_the_newest_comes_back_as_it_was(tmp_path: Path) -> None:
     save_numbered(tmp_path, 0, 2, 11)
     found, said = newest(tmp_path)
     assert found is not None
-    assert (found.number, found.state, said) == (11, '{"update": 11}', [])
+    assert (found.state, said) == ('{"update": 11}', [])
     assert torch.equal(found.tensors["policy"]["a"], torch.full((2, 3), 11.0))
     assert found.tensors["optimizer"] == {}
     keep_only(tmp_path, {2, 7})
@@ -71,16 +71,16 @@ def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path: Path, name: str,
             path.write_bytes(harmed if harm == "flip" else content[:place])
         assert damage(path.parent) is not None
     with pytest.raises(ModelRefused, match="is damaged"):
-        read_checkpoint(tmp_path, 2)
+        read_whole(tmp_path / "update-00002", "Tune again.")
     found, said = newest(tmp_path)
     assert found is not None
-    assert found.number == 1
+    assert found.state == '{"update": 1}'
     assert len(said) == 1
     assert "update-00002 is damaged" in said[0]
     assert len(list((tmp_path / "quarantine").iterdir())) == 1
     again, said = newest(tmp_path)
     assert again is not None
-    assert (again.number, said) == (1, [])
+    assert (again.state, said) == (found.state, [])
 
 
 def test_another_reference_or_reward_is_refused_by_name(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_half_made_folders_of_dead_processes_are_removed(tmp_path: Path) -> None
 
 def test_a_finished_policy_lives_beside_other_things(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
-    save_finished(tmp_path, {"policy": {"a": torch.ones(2)}}, "{}", IDENTITY)
+    write_whole(tmp_path, Held({"policy": {"a": torch.ones(2)}}, "{}"), IDENTITY)
     assert damage(tmp_path) is None
     (tmp_path / "state.json").write_text("{ }")
     assert damage(tmp_path) == "state.json has changed"
@@ -142,12 +142,12 @@ def test_an_optimiser_goes_on_as_if_nothing_had_happened() -> None:
     steps(whole, optimiser, 5)
     first, optimiser = fresh()
     steps(first, optimiser, 2)
-    kept = {name: tensor.clone() for name, tensor in moments(optimiser).items()}
+    kept = {name: tensor.clone() for name, tensor in moments({"it": optimiser}).items()}
     second, again = fresh()
     with torch.no_grad():
         for parameter, value in zip(second, first, strict=True):
             parameter.copy_(value)
-    restore_moments(again, kept)
+    restore_moments({"it": again}, kept)
     steps(second, again, 3)
     assert all(torch.equal(one, other) for one, other in zip(whole, second, strict=True))
-    assert moments(fresh()[1]) == {}
+    assert moments({"it": fresh()[1]}) == {}

@@ -105,6 +105,20 @@ def test_two_at_once_both_succeed_and_one_folder_stays(source: Path, cache: Path
     assert list((cache / "models").iterdir()) == [folders[0]]
 
 
+def test_two_at_once_that_find_a_damaged_folder_keep_the_first_whole_one(source: Path, cache: Path) -> None:
+    """Else the second would take away the weights from which somebody loads."""
+    weights = converted(source, lambda _line: None) / "model.safetensors"
+    weights.write_bytes(b"short")
+    first: list[int] = []
+
+    def convert_too(_line: str) -> None:
+        converted(source, lambda _line: None)
+        first.append(weights.stat().st_ino)
+
+    converted(source, convert_too)
+    assert first == [weights.stat().st_ino]
+
+
 def test_a_file_is_hashed_once(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "big"
     path.write_bytes(b"one")

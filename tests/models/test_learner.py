@@ -84,18 +84,20 @@ def task(project: Path, round_: int = 1, **changes: object) -> Task:
     return replace(made, **changes)
 
 
-def fitted(learner: BranchLearner, project: Path, round_: int = 1) -> tuple[RewardCard, Path]:
+def fitted(
+    learner: BranchLearner, project: Path, round_: int = 1, prompts: tuple[Prompt, ...] = PROMPTS
+) -> tuple[RewardCard, Path]:
     """Fit a reward that likes responses with many different tokens, on the reference's own responses."""
     policy, key = learner.reference(), Round(1, 5, "{}", "").key("sample train")
-    responses = {response.id: response for response in policy.sample(PROMPTS, 6, SAMPLING, key)}
+    responses = {response.id: response for response in policy.sample(prompts, 6, SAMPLING, key)}
     examples = [
         Example(response.id, response.prompt, len(set(response.tokens)) - sum(response.tokens) / 900, 0.1)
         for response in responses.values()
     ]
     folder = project / "rounds" / f"{round_:03d}" / "reward"
-    prompts = {prompt.id: prompt for prompt in PROMPTS}
+    by_id = {prompt.id: prompt for prompt in prompts}
     target = RewardTask(round_, 5, folder)
-    return learner.fit(examples, prompts, responses, RewardSettings(), target), folder
+    return learner.fit(examples, by_id, responses, RewardSettings(), target), folder
 
 
 def hashes(folder: Path) -> tuple[str, str]:
@@ -118,8 +120,8 @@ def test_it_is_a_learner(learner: BranchLearner) -> None:
 
 def test_a_fit_leaves_a_reward_and_its_card(learner: BranchLearner, tmp_path: Path) -> None:
     card, folder = fitted(learner, tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "reward.safetensors"]
-    stored = json.loads((folder / "card.json").read_text())
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "reward.safetensors", "state.json"]
+    stored = json.loads((folder / "state.json").read_text())
     assert {name: stored[name] for name in ("id", "mean", "sd", "pairs")} == {
         "id": card.id,
         "mean": card.mean,
@@ -129,6 +131,13 @@ def test_a_fit_leaves_a_reward_and_its_card(learner: BranchLearner, tmp_path: Pa
     assert (card.round, card.examples, card.members) == (1, 30, 4)
     assert 0 <= card.pair_accuracy_low <= card.pair_accuracy <= card.pair_accuracy_high <= 1
     assert fitted(learner, tmp_path)[0] == card
+
+
+def test_a_later_fit_reads_what_has_come_since(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    """Also where responses join a round that was read before: it then agrees with a learner that begins afresh."""
+    learner, fresh = open_learner(tiny_llama_folder), open_learner(tiny_llama_folder)
+    fitted(learner, tmp_path, prompts=PROMPTS[1:])
+    assert fitted(learner, tmp_path)[0] == fitted(fresh, tmp_path)[0]
 
 
 def test_a_round_leaves_a_policy_and_its_metrics(learner: BranchLearner, whole: Path) -> None:
@@ -192,11 +201,11 @@ def test_what_belongs_to_something_else_is_refused(learner: BranchLearner, whole
         learner.tune(other_settings, reward, Notes())
     with pytest.raises(ModelRefused, match="another set of prompts"):
         learner.tune(task(tmp_path, prompts=PROMPTS[:4]), reward, Notes())
-    with pytest.raises(ModelRefused, match="fitted on another live layers \\(1, not 2\\)"):
+    with pytest.raises(ModelRefused, match="reward belongs to another live layers \\(1, not 2\\)"):
         learner.tune(task(tmp_path, ppo=PPO.model_copy(update={"live_layers": 2})), reward, Notes())
     model = save_tiny(tmp_path / "other", kind="llama", seed=7)
     other = open_learner(model)
-    with pytest.raises(ModelRefused, match="fitted on another reference"):
+    with pytest.raises(ModelRefused, match="reward belongs to another reference"):
         other.tune(task(tmp_path), reward, Notes())
     # A reward of that reference does not make the checkpoint its own.
     _, own = fitted(other, tmp_path, round_=2)
@@ -206,15 +215,18 @@ def test_what_belongs_to_something_else_is_refused(learner: BranchLearner, whole
         other.policy(learner.tune(task(whole), reward, Notes())[0].id, task(whole).folder)
 
 
-@pytest.mark.parametrize("name", ["card.json", "reward.safetensors"])
+@pytest.mark.parametrize("name", ["state.json", "reward.safetensors", "manifest.json"])
 def test_a_damaged_reward_is_refused(learner: BranchLearner, whole: Path, tmp_path: Path, name: str) -> None:
+    """Also one whose card has another digit: mean and spread decide what PPO maximises."""
     reward = tmp_path / "reward"
     shutil.copytree(whole / "rounds" / "001" / "reward", reward)
-    (reward / name).write_bytes((reward / name).read_bytes()[:-9])
-    with pytest.raises(ModelRefused, match="Fit it again"):
-        learner.tune(task(tmp_path), reward, Notes())
+    content = (reward / name).read_text(encoding="latin-1")
+    for harmed in (content[:-9], content.replace("1", "2", 1)):
+        (reward / name).write_text(harmed, encoding="latin-1")
+        with pytest.raises(ModelRefused, match="reward is damaged"):
+            learner.tune(task(tmp_path), reward, Notes())
     (reward / name).unlink()
-    with pytest.raises(ModelRefused, match="cannot be read"):
+    with pytest.raises(ModelRefused, match="reward is damaged"):
         learner.tune(task(tmp_path), reward, Notes())
 
 

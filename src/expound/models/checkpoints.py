@@ -1,4 +1,4 @@
-"""Checkpoints between two updates, and finished policies: folders whose manifest proves that they are whole.
+"""Folders whose manifest proves that they are whole: checkpoints between two updates, finished policies, rewards.
 
 Whatever is random follows from keys, so no generator and no rollout is stored: a killed update is done again from the
 same keys, to the same bits. Nothing here unpickles.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from pydantic import TypeAdapter
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim import Optimizer
@@ -29,16 +30,15 @@ STATE = "state.json"
 QUARANTINE = "quarantine"
 NAME = "update-{:05d}"
 
-Say = Callable[[str], None]
-TensorFiles = Mapping[str, Mapping[str, Tensor]]
+Identity = Mapping[str, str]
+"""What a folder belongs to, such as reference, reward and settings."""
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint holds: tensors by file (without its ending) and name, and the rest as text."""
+class Held:
+    """What a folder holds: tensors by file (without its ending) and name, and the rest as text."""
 
-    number: int
-    tensors: TensorFiles
+    tensors: Mapping[str, Mapping[str, Tensor]]
     state: str
 
 
@@ -52,46 +52,79 @@ def machine() -> dict[str, str]:
     }
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, identity: Mapping[str, str]) -> None:
-    """Make the checkpoint appear whole below `folder`; one of that number that is there already is replaced.
+def write_whole(folder: Path, held: Held, identity: Identity) -> None:
+    """Write into a folder that may hold other things; the manifest comes last and makes it whole.
 
-    `identity` names what it belongs to (reference, reward, settings ...). Errors: StorageError.
+    Errors: StorageError.
     """
-    with staged_folder(folder / NAME.format(checkpoint.number), replaces=True) as staging:
-        for name, tensors in checkpoint.tensors.items():
-            (staging / f"{name}.safetensors").write_bytes(to_bytes(tensors))
-        (staging / STATE).write_text(checkpoint.state)
-        (staging / MANIFEST).write_text(_manifest(staging, identity))
+    for name, tensors in held.tensors.items():
+        write_file(folder / f"{name}.safetensors", to_bytes(tensors))
+    write_file(folder / STATE, held.state)
+    names = [*(f"{name}.safetensors" for name in held.tensors), STATE]
+    content: dict[str, Json] = {
+        "files": {name: sha256_of(folder / name) for name in names},
+        "identity": dict(identity),
+        "machine": machine(),
+    }
+    write_file(folder / MANIFEST, json.dumps({**content, "check": content_id(content)}, sort_keys=True, indent=1))
 
 
-def newest_checkpoint(folder: Path, identity: Mapping[str, str], say: Say) -> Checkpoint | None:
+def read_whole(folder: Path, remedy: str, identity: Identity | None = None) -> Held:
+    """Return what a folder holds.
+
+    Errors: ModelRefused with the remedy when the folder is not whole, or belongs to something else than `identity`.
+    """
+    trouble = damage(folder)
+    if trouble is not None:
+        raise ModelRefused(f"{folder} is damaged ({trouble}).", remedy)
+    manifest = _read_manifest(folder)
+    known = manifest.identity if identity is None else identity
+    for name in sorted({*manifest.identity, *known}):
+        one, other = manifest.identity.get(name), known.get(name)
+        if one != other:
+            raise ModelRefused(f"{folder} belongs to another {name} ({one}, not {other}).", remedy)
+    tensors = {name: read_tensors(folder / name) for name in manifest.files if name != STATE}
+    return Held({Path(name).stem: some for name, some in tensors.items()}, (folder / STATE).read_text())
+
+
+def damage(folder: Path) -> str | None:
+    """Return what is wrong with a folder, or None when every file of its manifest is as it was written."""
+    try:
+        manifest = _read_manifest(folder)
+    except (OSError, ValueError) as error:
+        return f"{MANIFEST}: {error}"
+    for name, known in manifest.files.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if sha256_of(folder / name) != known:
+            return f"{name} has changed"
+    return None
+
+
+def save_checkpoint(folder: Path, number: int, held: Held, identity: Identity) -> None:
+    """Make a checkpoint appear whole below `folder`; one of that number that is there already is replaced."""
+    with staged_folder(folder / NAME.format(number), replaces=True) as staging:
+        write_whole(staging, held, identity)
+
+
+def newest_checkpoint(folder: Path, identity: Identity, say: Callable[[str], None]) -> Held | None:
     """Return the newest whole checkpoint below `folder`, or None.
 
-    What is not whole is moved to quarantine/ and told. What belongs to another reference, reward or settings is
-    refused; another machine is told. Errors: ModelRefused, naming the difference.
+    What is not whole is moved to quarantine/ and told; another machine is told. Errors: ModelRefused, naming the
+    difference, for what belongs to something else.
     """
     clear_staging(folder)
     for number in sorted(numbers(folder), reverse=True):
         place = folder / NAME.format(number)
         trouble = damage(place)
         if trouble is None:
-            _check_identity(place, identity)
+            held = read_whole(place, f"Restore it, or remove {folder} to tune from the start of the round.", identity)
             _tell_machine(place, say)
-            return read_checkpoint(folder, number)
+            return held
         say(f"{place} is damaged ({trouble}); it was set aside, and an older checkpoint is used.")
         (folder / QUARANTINE).mkdir(exist_ok=True)
         place.rename(folder / QUARANTINE / f"{place.name}-{uuid.uuid4().hex[:8]}")
     return None
-
-
-def read_checkpoint(folder: Path, number: int) -> Checkpoint:
-    """Return a checkpoint that is whole. Errors: ModelRefused when it is not."""
-    place = folder / NAME.format(number)
-    trouble = damage(place)
-    if trouble is not None:
-        raise ModelRefused(f"{place} is damaged ({trouble}).", "Remove it and tune again.")
-    tensors = {path.stem: read_tensors(path) for path in sorted(place.glob("*.safetensors"))}
-    return Checkpoint(number, tensors, (place / STATE).read_text())
 
 
 def numbers(folder: Path) -> list[int]:
@@ -107,29 +140,6 @@ def keep_only(folder: Path, kept: set[int]) -> None:
         shutil.rmtree(doomed)
 
 
-def save_finished(folder: Path, tensors: TensorFiles, state: str, identity: Mapping[str, str]) -> None:
-    """Write a finished policy into a folder that may hold other things; the manifest comes last and makes it whole."""
-    for name, some in tensors.items():
-        write_file(folder / f"{name}.safetensors", to_bytes(some))
-    write_file(folder / STATE, state)
-    write_file(folder / MANIFEST, _manifest(folder, identity))
-
-
-def damage(folder: Path) -> str | None:
-    """Return what is wrong with a folder that has a manifest, or None when every file is as it was written."""
-    try:
-        manifest = _read_manifest(folder)
-    except (OSError, ValueError) as error:
-        return f"{MANIFEST}: {error}"
-    for name, known in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if sha256_of(path) != known:
-            return f"{name} has changed"
-    return None
-
-
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """Return tensors as a safetensors file; equal tensors give equal bytes."""
     return save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
@@ -141,36 +151,31 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in load(path.read_bytes()).items()}
 
 
-def moments(optimiser: Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimiser as tensors named by parameter number and part."""
-    state = optimiser.state_dict()["state"]
-    return {f"{number}.{part}": tensor for number, parts in state.items() for part, tensor in parts.items()}
+def moments(optimisers: Mapping[str, Optimizer]) -> dict[str, Tensor]:
+    """Return the states of optimisers as tensors named by optimiser, parameter number and part."""
+    return {
+        f"{name}.{number}.{part}": tensor
+        for name, one in optimisers.items()
+        for number, parts in one.state_dict()["state"].items()
+        for part, tensor in parts.items()
+    }
 
 
-def restore_moments(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give a fresh optimiser of the same parameters the state that `moments` returned."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        number, part = name.split(".", 1)
-        state.setdefault(int(number), {})[part] = tensor
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+def restore_moments(optimisers: Mapping[str, Optimizer], tensors: Mapping[str, Tensor]) -> None:
+    """Give fresh optimisers of the same parameters the states that `moments` returned."""
+    states: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimisers}
+    for key, tensor in tensors.items():
+        name, number, part = key.split(".")
+        states[name].setdefault(int(number), {})[part] = tensor
+    for name, one in optimisers.items():
+        one.load_state_dict({**one.state_dict(), "state": states[name]})
 
 
 @dataclass(frozen=True)
 class _Manifest:
     files: Mapping[str, str]
-    identity: Mapping[str, str]
+    identity: Identity
     machine: Mapping[str, str]
-
-
-def _manifest(folder: Path, identity: Mapping[str, str]) -> str:
-    names = sorted(path.name for path in folder.iterdir() if path.suffix == ".safetensors" or path.name == STATE)
-    content: dict[str, Json] = {
-        "files": {name: sha256_of(folder / name) for name in names},
-        "identity": dict(identity),
-        "machine": machine(),
-    }
-    return json.dumps({**content, "check": content_id(content)}, sort_keys=True, indent=1)
 
 
 def _read_manifest(folder: Path) -> _Manifest:
@@ -178,25 +183,10 @@ def _read_manifest(folder: Path) -> _Manifest:
     content = parse_json((folder / MANIFEST).read_text())
     if not isinstance(content, dict) or content.pop("check", None) != content_id(content):
         raise ValueError("not as it was written")
-    return _Manifest(_words(content["files"]), _words(content["identity"]), _words(content["machine"]))
+    return TypeAdapter(_Manifest).validate_python(content)
 
 
-def _words(value: Json) -> dict[str, str]:
-    assert isinstance(value, dict), "the manifest was checked"
-    return {str(key): str(word) for key, word in value.items()}
-
-
-def _check_identity(place: Path, identity: Mapping[str, str]) -> None:
-    stored = _read_manifest(place).identity
-    for name in sorted({*stored, *identity}):
-        if stored.get(name) != identity.get(name):
-            raise ModelRefused(
-                f"{place} belongs to another {name} ({stored.get(name)}, not {identity.get(name)}).",
-                f"Restore the {name}, or remove {place.parent} to tune from the start of the round.",
-            )
-
-
-def _tell_machine(place: Path, say: Say) -> None:
+def _tell_machine(place: Path, say: Callable[[str], None]) -> None:
     stored, now = _read_manifest(place).machine, machine()
     changed = [f"{name} {stored.get(name)} -> {value}" for name, value in now.items() if stored.get(name) != value]
     if changed:

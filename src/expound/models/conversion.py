@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import gguf
 import platformdirs
 import torch
 import transformers
+from pydantic import TypeAdapter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from expound.errors import ModelRefused
-from expound.files import parse_json, sha256_of, staged_folder, write_file
+from expound.files import sha256_of, staged_folder, write_file
 from expound.models.quiet import quiet
 from expound.models.reference import first_line
 from expound.records import content_id
 
 CACHE_VARIABLE = "EXPOUND_CACHE"
 MANIFEST = "manifest.json"
-_MANIFEST_FORMAT = 1
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made again; the environment variable EXPOUND_CACHE names another."""
+    """Return the folder of what can be made again; EXPOUND_CACHE in the environment names another."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("expound"))
 
 
@@ -52,30 +56,31 @@ def converted(source: Path, say: Callable[[str], None]) -> Path:
     target = cache_folder() / "models" / f"{digest[:16]}-{transformers.__version__}"
     if _is_whole(target):
         return target
+    # At once: half a minute from now a whole folder of another process may stand there, and be in use.
+    shutil.rmtree(target, ignore_errors=True)
     _refuse_cut_short(source)
     say(f"Converting {source.name} once, about half a minute; it is kept in {target.parent}.")
-    with staged_folder(target, replaces=target.exists()) as staging:
+    with staged_folder(target) as staging:
         # The library's conversion bar cannot be switched off.
         with quiet(), redirect_stderr(io.StringIO()):
             _convert(source, staging)
-        write_file(staging / MANIFEST, _manifest(staging, digest))
+        sizes = {path.name: path.stat().st_size for path in staging.iterdir()}
+        write_file(staging / MANIFEST, json.dumps(asdict(_Manifest(1, digest, sizes)), indent=1))
     return target
 
 
-def _manifest(folder: Path, source: str) -> str:
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    entries = ",\n ".join(f'"{name}": {size}' for name, size in sizes.items())
-    return f'{{"format": {_MANIFEST_FORMAT}, "source": "{source}", "sizes": {{\n {entries}}}}}\n'
+@dataclass(frozen=True)
+class _Manifest:
+    format: Literal[1]
+    source: str
+    sizes: dict[str, int]
 
 
 def _is_whole(folder: Path) -> bool:
-    if not (folder / MANIFEST).is_file():
+    try:
+        sizes = TypeAdapter(_Manifest).validate_json((folder / MANIFEST).read_bytes()).sizes
+    except (OSError, ValueError):
         return False
-    manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict) or manifest.get("format") != _MANIFEST_FORMAT:
-        return False
-    sizes = manifest["sizes"]
-    assert isinstance(sizes, dict)
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 

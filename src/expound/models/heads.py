@@ -6,27 +6,18 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.numpy import load, save
+from pydantic import TypeAdapter
+from torch import Tensor
 
-from expound.errors import ModelRefused
-from expound.files import parse_json, sha256_of, staged_folder
+from expound.files import staged_folder
+from expound.models.checkpoints import Held, Identity, read_whole, to_bytes, write_whole
 from expound.ppo.actor import Prepared, RewardValues
 from expound.ppo.rollout import Normaliser
 from expound.records import RewardCard, content_id
-from expound.reward.fit import Floats, Heads, predict
+from expound.reward.fit import Heads, predict
 
-HEADS = "reward.safetensors"
-CARD = "card.json"
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a reward was fitted on: the reference's identity, and the live layers that say where it is read."""
-
-    reference: str
-    live_layers: int
+HEADS = "reward"
 
 
 @dataclass(frozen=True)
@@ -44,42 +35,28 @@ class FittedReward:
         return RewardValues(torch.from_numpy(mean).float().to(device), torch.from_numpy(sd).float().to(device))
 
 
-def heads_id(heads: Heads, ground: Ground) -> str:
+def heads_id(heads: Heads, identity: Identity) -> str:
     """Return the identity of a fitted reward."""
-    return content_id("reward", ground.reference, ground.live_layers, save(_arrays(heads)).hex())
+    return content_id("reward", dict(identity), to_bytes(_tensors(heads)).hex())
 
 
-def write_reward(folder: Path, heads: Heads, card: RewardCard, ground: Ground) -> None:
+def write_reward(folder: Path, heads: Heads, card: RewardCard, identity: Identity) -> None:
     """Make the reward's folder appear; an older one is replaced. Errors: StorageError."""
+    held = Held({HEADS: _tensors(heads)}, json.dumps(asdict(card), sort_keys=True, indent=1))
     with staged_folder(folder, replaces=True) as staging:
-        (staging / HEADS).write_bytes(save(_arrays(heads)))
-        content = {**asdict(card), **asdict(ground), "sha256": sha256_of(staging / HEADS)}
-        (staging / CARD).write_text(json.dumps(content, sort_keys=True, indent=1))
+        write_whole(staging, held, identity)
 
 
-def read_reward(folder: Path, ground: Ground) -> FittedReward:
+def read_reward(folder: Path, identity: Identity) -> FittedReward:
     """Return the reward in a folder.
 
-    Errors: ModelRefused when it is missing or damaged, or was fitted on another reference or other live layers.
+    Errors: ModelRefused when it is missing or damaged, or was fitted on something else.
     """
-    try:
-        card, content = parse_json((folder / CARD).read_text()), (folder / HEADS).read_bytes()
-    except (OSError, ValueError) as error:
-        raise ModelRefused(f"The reward in {folder} cannot be read ({error}).", "Fit it again.") from error
-    if not isinstance(card, dict) or card.get("sha256") != sha256_of(folder / HEADS):
-        raise ModelRefused(f"The reward in {folder} is damaged.", "Fit it again.")
-    for name, value in asdict(ground).items():
-        if card.get(name) != value:
-            other = f"another {name.replace('_', ' ')} ({card.get(name)}, not {value})"
-            raise ModelRefused(f"The reward in {folder} was fitted on {other}.", "Fit it again.")
-    mean, sd = card["mean"], card["sd"]
-    assert isinstance(mean, float), "the card is ours"
-    assert isinstance(sd, float), "the card is ours"
-    arrays = load(content)
-    heads = Heads(arrays["center"], arrays["scale"], arrays["weights"], arrays["bias"])
-    return FittedReward(heads, Normaliser(mean, sd), str(card["id"]))
+    held = read_whole(folder, "Fit it again.", identity)
+    card = TypeAdapter(RewardCard).validate_json(held.state)
+    heads = Heads(**{name: tensor.numpy() for name, tensor in held.tensors[HEADS].items()})
+    return FittedReward(heads, Normaliser(card.mean, card.sd), card.id)
 
 
-def _arrays(heads: Heads) -> dict[str, Floats]:
-    parts = {"center": heads.center, "scale": heads.scale, "weights": heads.weights, "bias": heads.bias}
-    return {name: np.ascontiguousarray(array) for name, array in parts.items()}
+def _tensors(heads: Heads) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in vars(heads).items()}

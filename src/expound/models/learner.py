@@ -15,27 +15,25 @@ from typing import Literal
 
 import numpy as np
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from expound.errors import InputError, ModelRefused
 from expound.files import json_lines, write_file
 from expound.models.branches import BranchActor, live_count
 from expound.models.checkpoints import (
     MANIFEST,
-    STATE,
-    Checkpoint,
-    damage,
+    NAME,
+    Held,
+    Identity,
     keep_only,
     moments,
     newest_checkpoint,
-    read_checkpoint,
-    read_tensors,
+    read_whole,
     restore_moments,
     save_checkpoint,
-    save_finished,
+    write_whole,
 )
 from expound.models.cut import decoder_of, layers_of
-from expound.models.heads import Ground, heads_id, read_reward, write_reward
+from expound.models.heads import heads_id, read_reward, write_reward
 from expound.models.loading import Loaded
 from expound.models.policy import ModelPolicy, policy_id
 from expound.ports import Progress, RewardTask, TuneTask
@@ -50,7 +48,6 @@ READ_TOGETHER = 64
 """Stored responses that the reference reads in one go."""
 
 CHECKPOINTS = "checkpoints"
-POLICY_FILE, VALUE_FILE = "policy.safetensors", "value.safetensors"
 METRICS = "metrics.jsonl"
 
 Render = Callable[[Prompt], Conversation]
@@ -75,7 +72,7 @@ class BranchLearner:
         self._loaded, self._render, self._progress = loaded, render, progress
         self._live_layers = live_layers
         self._sampling = sampling or SamplingSettings()
-        self._readings: dict[str, Floats] = {}
+        self._readings: dict[tuple[str, ...], Floats] = {}
 
     def reference(self) -> ModelPolicy:
         """Return the policy at the start of round 1."""
@@ -86,8 +83,7 @@ class BranchLearner:
 
         Errors: ModelRefused when it is damaged, or is not the policy of that id over this reference.
         """
-        _refuse_damaged(folder)
-        policy = ModelPolicy(self._loaded, self._render, self._sampling, read_tensors(folder / POLICY_FILE))
+        policy = ModelPolicy(self._loaded, self._render, self._sampling, _finished(folder).tensors["policy"])
         if policy.id != id_:
             raise ModelRefused(
                 f"The policy in {folder} is {policy.id} over this model, not {id_}.",
@@ -111,18 +107,18 @@ class BranchLearner:
         """
         judged = [responses[example.response] for example in examples]
         actor = self._actor(target.seed)
-        self._read(actor, prompts, responses)
+        readings = self._read(actor, prompts, responses)
         material = Material(
-            features=np.stack([self._readings[response.id] for response in judged]),
+            features=np.stack([readings[response.id] for response in judged]),
             values=np.array([example.value for example in examples]),
             prompts=tuple(example.prompt for example in examples),
         )
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
         mean, sd = normaliser(heads, material.features, is_reference)
-        accuracy = left_out_accuracy(material, target.seed)
+        accuracy, ground = left_out_accuracy(material, target.seed), self._ground()
         card = RewardCard(
-            id=heads_id(heads, self._ground()),
+            id=heads_id(heads, ground),
             round=target.round,
             examples=len(examples),
             members=settings.members,
@@ -134,19 +130,25 @@ class BranchLearner:
             mean=mean,
             sd=sd,
         )
-        write_reward(target.folder, heads, card, self._ground())
+        write_reward(target.folder, heads, card, ground)
         return card
 
-    def _read(self, actor: BranchActor, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]) -> None:
-        """Read what is not read yet. Who is read with whom depends on the round alone, so that a resumed run agrees."""
-        groups = [group for group in read_together(responses.values()) if group[0].id not in self._readings]
-        with self._progress.bar("read responses", sum(map(len, groups))) as advance:
-            for group in groups:
+    def _read(
+        self, actor: BranchActor, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]
+    ) -> dict[str, Floats]:
+        """Return what the reward reads of each response.
+
+        Groups are kept. Who is read with whom depends on the responses alone, so that a resumed run agrees.
+        """
+        groups = {tuple(response.id for response in group): group for group in read_together(responses.values())}
+        missing = {ids: group for ids, group in groups.items() if ids not in self._readings}
+        with self._progress.bar("read responses", sum(map(len, missing))) as advance:
+            for ids, group in missing.items():
                 # A reading does not depend on the temperature.
                 rollouts = actor.rollouts_of(prompts, group, temperature=1.0)
-                rows = actor.read(rollouts).double().cpu().numpy()
-                self._readings.update(zip((response.id for response in group), rows, strict=True))
-                advance(len(group))
+                self._readings[ids] = actor.read(rollouts).double().cpu().numpy()
+                advance(len(ids))
+        return {id_: row for ids in groups for id_, row in zip(ids, self._readings[ids], strict=True)}
 
     # --- the policy -------------------------------------------------------------------------------------------------
 
@@ -159,19 +161,22 @@ class BranchLearner:
         if not (task.folder / MANIFEST).exists():
             plan, learning, keeper = self._prepare(task, reward)
             state = keeper.resume(progress.say) or begin(plan)
-            outcome = tune(learning, plan, state, keeper, progress)
-            self._finish(task, outcome)
+            self._finish(task, tune(learning, plan, state, keeper, progress))
         shutil.rmtree(task.folder / CHECKPOINTS, ignore_errors=True)
-        return _finished(task)
+        done = TypeAdapter(_Finished).validate_json(_finished(task.folder).state)
+        place = task.folder.relative_to(task.folder.parents[2]).as_posix()
+        return PolicyRecord(done.id, task.round.number, place, done.outcome.ended), done.outcome.alarms
 
     def _prepare(self, task: TuneTask, reward: Path) -> tuple[TunePlan, Learning, CheckpointKeeper]:
         fitted = read_reward(reward, self._ground(task.ppo.live_layers))
         plan = TunePlan(task.round, tuple(task.prompts), task.sampling, task.ppo, fitted.normaliser)
         actor = self._actor(task.round.seed, task.ppo.live_layers)
+        for note in actor.notes:
+            self._progress.say(note)
         before = previous_policy(task)
         if before is not None:
-            _refuse_damaged(before)
-            actor.load_state({**read_tensors(before / POLICY_FILE), **read_tensors(before / VALUE_FILE)})
+            start = _finished(before).tensors
+            actor.load_state({**start["policy"], **start["value"]})
         identity = {
             "reference": self._loaded.identity,
             "reward": fitted.id,
@@ -185,30 +190,27 @@ class BranchLearner:
 
     def _finish(self, task: TuneTask, outcome: Outcome) -> None:
         """Make the policy of the update that counts the round's."""
-        chosen = read_checkpoint(task.folder / CHECKPOINTS, outcome.update).tensors
-        state = {
-            "id": policy_id(self._loaded.identity, chosen["policy"]),
-            "update": outcome.update,
-            "ended": outcome.ended,
-            "alarms": [asdict(alarm) for alarm in outcome.alarms],
-        }
-        tensors = {name: chosen[name] for name in ("policy", "value")}
-        identity = {"reference": self._loaded.identity}
-        save_finished(task.folder, tensors, json.dumps(state, sort_keys=True, indent=1), identity)
+        place = task.folder / CHECKPOINTS / NAME.format(outcome.update)
+        chosen = read_whole(place, "Remove it and tune again.").tensors
+        state = _Finished(policy_id(self._loaded.identity, chosen["policy"]), outcome)
+        held = Held({name: chosen[name] for name in ("policy", "value")}, json.dumps(asdict(state), indent=1))
+        write_whole(task.folder, held, {"reference": self._loaded.identity})
 
     def _actor(self, seed: int, live_layers: LiveLayers | None = None) -> BranchActor:
         live = self._live_layers if live_layers is None else live_layers
         return BranchActor(self._loaded, self._render, live_layers=live, seed=seed)
 
-    def _ground(self, live_layers: LiveLayers | None = None) -> Ground:
+    def _ground(self, live_layers: LiveLayers | None = None) -> Identity:
+        """Return what a reward is fitted on: the reference, and where in it the reward is read."""
         live = self._live_layers if live_layers is None else live_layers
-        return Ground(self._loaded.identity, live_count(live, len(layers_of(decoder_of(self._loaded.model)))))
+        count = live_count(live, len(layers_of(decoder_of(self._loaded.model))))
+        return {"reference": self._loaded.identity, "live layers": str(count)}
 
 
 class CheckpointKeeper:
     """Keeps checkpoints and metrics of one round (fulfils ppo.tune.Keeper)."""
 
-    def __init__(self, folder: Path, actor: BranchActor, optimisers: Optimisers, identity: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, actor: BranchActor, optimisers: Optimisers, identity: Identity) -> None:
         self._folder, self._metrics = folder / CHECKPOINTS, folder.parent / METRICS
         self._actor, self._optimisers, self._identity = actor, optimisers, identity
 
@@ -220,13 +222,12 @@ class CheckpointKeeper:
     def checkpoint(self, state: TuneState) -> None:
         """Keep the state and all tensors; of older checkpoints the last and the last quiet one stay."""
         learnt = self._actor.state()
-        optimiser = {
-            f"{member}.{name}": tensor
-            for member, one in self._optimisers.by_member().items()
-            for name, tensor in moments(one).items()
+        tensors = {
+            member: {name: tensor for name, tensor in learnt.items() if name.startswith(f"{member}.")}
+            for member in ("policy", "value")
         }
-        tensors = {"policy": _part(learnt, "policy."), "value": _part(learnt, "value."), "optimizer": optimiser}
-        save_checkpoint(self._folder, Checkpoint(state.update, tensors, dump_state(state)), self._identity)
+        held = Held({**tensors, "optimizer": moments(vars(self._optimisers))}, dump_state(state))
+        save_checkpoint(self._folder, state.update, held, self._identity)
         keep_only(self._folder, {state.update, state.update - 1, state.quiet})
 
     def resume(self, say: Callable[[str], None]) -> TuneState | None:
@@ -235,10 +236,7 @@ class CheckpointKeeper:
         if found is None:
             return None
         self._actor.load_state({**found.tensors["policy"], **found.tensors["value"]})
-        for member, one in self._optimisers.by_member().items():
-            prefix = f"{member}."
-            parts = _part(found.tensors["optimizer"], prefix)
-            restore_moments(one, {name.removeprefix(prefix): tensor for name, tensor in parts.items()})
+        restore_moments(vars(self._optimisers), found.tensors["optimizer"])
         return load_state(found.state)
 
 
@@ -266,26 +264,13 @@ def read_metrics(path: Path, before: int) -> list[dict[str, Json]]:
     ]
 
 
-def _finished(task: TuneTask) -> tuple[PolicyRecord, Sequence[Alarm]]:
-    _refuse_damaged(task.folder)
-    state = TypeAdapter(_Finished).validate_json((task.folder / STATE).read_text())
-    place = task.folder.relative_to(task.folder.parents[2]).as_posix()
-    return PolicyRecord(state.id, task.round.number, place, state.ended), state.alarms
-
-
 @dataclass(frozen=True)
 class _Finished:
+    """What a finished policy's folder says beside its tensors."""
+
     id: str
-    update: int
-    ended: str
-    alarms: tuple[Alarm, ...]
+    outcome: Outcome
 
 
-def _refuse_damaged(folder: Path) -> None:
-    trouble = damage(folder)
-    if trouble is not None:
-        raise ModelRefused(f"The policy in {folder} is damaged ({trouble}).", "Restore that folder from a backup.")
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _finished(folder: Path) -> Held:
+    return read_whole(folder, "Restore that folder from a backup.")

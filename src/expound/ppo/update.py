@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
-from expound.ppo.actor import Actor, Member, Prepared
+from expound.ppo.actor import Actor, Prepared
 from expound.ppo.losses import CLIP, policy_loss_sum, ratios, value_loss_sum
 from expound.ppo.penalty import k3
 from expound.ppo.rollout import TOKEN_BUDGET, flat_index, micro_batches
@@ -35,10 +35,6 @@ class Optimisers:
 
     policy: AdamW
     value: AdamW
-
-    def by_member(self) -> dict[Member, AdamW]:
-        """Return the optimisers by what they move."""
-        return {"policy": self.policy, "value": self.value}
 
     def set_rate(self, rate: float) -> None:
         """Make `rate` the policy's learning rate, and the value's follow."""
