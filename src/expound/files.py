@@ -107,14 +107,16 @@ def json_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, dict[
                 yield number, value
 
 
-def parse_json(text: str) -> Json:
-    """Return what a JSON text holds; ValueError for NaN, infinities, a key given twice and nesting over 32."""
+def parse_object(text: str) -> dict[str, Json]:
+    """Return a JSON object; ValueError for others, NaN, infinities, a key given twice and nesting over 32."""
     try:
         value: Json = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_NESTING}") from None
     if _depth_exceeds(value, MAX_NESTING):
         raise ValueError(f"nested deeper than {MAX_NESTING}")
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
     return value
 
 
@@ -128,12 +130,9 @@ def _object(line: bytes) -> dict[str, Json] | None:
     if not text.strip():
         return None
     try:
-        value = parse_json(text)
+        return parse_object(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON at column {error.colno}: {error.msg}") from error
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

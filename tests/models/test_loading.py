@@ -15,8 +15,8 @@ from transformers import BertConfig, BertLMHeadModel, BertModel, LlamaModel
 from expound.errors import ModelNotFound, ModelRefused, PromptError
 from expound.models.cut import layers_of
 from expound.models.head import head_of
-from expound.models.known import KNOWN
 from expound.models.loading import load, prompt_ids
+from expound.models.reference import KNOWN
 from expound.records import Conversation
 from tests.support.families import family
 from tests.support.tiny import CONTEXT, save_tiny, tiny_llama
@@ -91,10 +91,10 @@ def test_folders_that_are_no_models(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match=r"holds no .safetensors weights"):
         load(str(folder))
     (folder / "config.json").write_text("[]")
-    with pytest.raises(ModelRefused, match="is no JSON object"):
+    with pytest.raises(ModelRefused, match="is not valid: not a JSON object"):
         load(str(folder))
     (folder / "config.json").write_text("{")
-    with pytest.raises(ModelRefused, match="is not valid JSON"):
+    with pytest.raises(ModelRefused, match="is not valid: Expecting"):
         load(str(folder))
 
 

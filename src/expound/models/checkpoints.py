@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from expound.errors import ModelRefused
-from expound.files import STAGING, clear_staging, parse_json, sha256_of, staged_folder, write_file
+from expound.files import STAGING, clear_staging, parse_object, sha256_of, staged_folder, write_file
 from expound.records import Json, content_id
 
 MANIFEST = "manifest.json"
@@ -180,8 +180,8 @@ class _Manifest:
 
 def _read_manifest(folder: Path) -> _Manifest:
     """Return the manifest of a folder; OSError or ValueError when it is missing or not as it was written."""
-    content = parse_json((folder / MANIFEST).read_text())
-    if not isinstance(content, dict) or content.pop("check", None) != content_id(content):
+    content = parse_object((folder / MANIFEST).read_text())
+    if content.pop("check", None) != content_id(content):
         raise ValueError("not as it was written")
     return TypeAdapter(_Manifest).validate_python(content)
 

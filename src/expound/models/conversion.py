@@ -6,8 +6,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,10 +18,10 @@ import torch
 import transformers
 from pydantic import TypeAdapter
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from expound.errors import ModelRefused
 from expound.files import sha256_of, staged_folder, write_file
-from expound.models.quiet import quiet
 from expound.models.reference import first_line
 from expound.records import content_id
 
@@ -32,6 +32,20 @@ MANIFEST = "manifest.json"
 def cache_folder() -> Path:
     """Return the folder of what can be made again; EXPOUND_CACHE in the environment names another."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("expound"))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let transformers, which draws bars and prints advice, show nothing but errors in the block."""
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def hash_once(path: Path) -> str:

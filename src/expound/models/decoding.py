@@ -90,20 +90,16 @@ def sample_responses(
     together = max(1, ROWS // responses)
     found: dict[int, list[Drawn]] = {}
     for start in range(0, len(order), together):
-        group = order[start : start + together]
-        drawn = _sample_group(speaker, [asked[index] for index in group], responses, sampling, key)
-        found.update(zip(group, drawn, strict=True))
+        group = [asked[index] for index in order[start : start + together]]
+        rows = [index for index in range(len(group)) for _ in range(responses)]
+        numbers = [
+            uniforms(key, one.prompt, sample, sampling.max_new_tokens) for one in group for sample in range(responses)
+        ]
+        prompts = [one.tokens for one in group]
+        drawn = decode(speaker, prompts, rows, torch.stack(numbers), sampling.temperature)
+        for place, index in enumerate(order[start : start + together]):
+            found[index] = drawn[place * responses : (place + 1) * responses]
     return [found[index] for index in range(len(asked))]
-
-
-def _sample_group(
-    speaker: Speaker, asked: Sequence[Asked], responses: int, sampling: SamplingSettings, key: SamplingKey
-) -> list[list[Drawn]]:
-    rows = [(index, sample) for index in range(len(asked)) for sample in range(responses)]
-    numbers = [uniforms(key, asked[index].prompt, sample, sampling.max_new_tokens) for index, sample in rows]
-    prompts = [one.tokens for one in asked]
-    drawn = decode(speaker, prompts, [index for index, _ in rows], torch.stack(numbers), sampling.temperature)
-    return [drawn[start : start + responses] for start in range(0, len(drawn), responses)]
 
 
 @torch.no_grad()
@@ -120,7 +116,7 @@ def decode(
 
     Each prompt is read once. Rows end with an end token or after max_new_tokens.
     """
-    batch = _Live.begin(speaker, prompts, rows)
+    batch = _Live(speaker, prompts, rows)
     steps = uniform.shape[1]
     tokens = torch.zeros(len(rows), steps, dtype=torch.long)
     logprobs = torch.zeros(len(rows), steps)
@@ -139,34 +135,27 @@ def decode(
             batch.keep(live)
             drawn = drawn[live]
         batch.advance(drawn)
-    return [_trimmed(*row) for row in zip(tokens, logprobs, lengths.tolist(), finished.tolist(), strict=True)]
-
-
-def _trimmed(tokens: Tensor, logprobs: Tensor, length: int, finished: bool) -> Drawn:  # noqa: FBT001
-    return Drawn(tuple(tokens[:length].tolist()), tuple(logprobs[:length].tolist()), finished)
+    return [
+        Drawn(tuple(tokens[row, :length].tolist()), tuple(logprobs[row, :length].tolist()), bool(finished[row]))
+        for row, length in enumerate(lengths.tolist())
+    ]
 
 
 class _Live:
     """The rows that are being decoded: their key-value cache, mask, positions and last states."""
 
-    def __init__(self, speaker: Speaker, rows: Sequence[int]) -> None:
+    def __init__(self, speaker: Speaker, prompts: Sequence[Sequence[int]], rows: Sequence[int]) -> None:
+        """Read each prompt once and let each row go on from its prompt."""
         self.speaker = speaker
         self.rows = torch.arange(len(rows))
         self.cache = new_cache(speaker.decoder)
         self.device = next(speaker.decoder.parameters()).device
-        self.mask = self.position = self.hidden = torch.empty(0)
-
-    @classmethod
-    def begin(cls, speaker: Speaker, prompts: Sequence[Sequence[int]], rows: Sequence[int]) -> _Live:
-        """Read each prompt once and let each row go on from its prompt."""
-        live = cls(speaker, rows)
-        tokens, mask = left_padded(prompts, speaker.pad_token)
-        chosen = torch.tensor(list(rows), device=live.device)
-        live.mask, live.position = mask.to(live.device), positions_of(mask).to(live.device)
-        hidden = live._run(tokens.to(live.device))
-        live.cache.batch_select_indices(chosen)
-        live.mask, live.position, live.hidden = live.mask[chosen], live.position[chosen, -1:], hidden[chosen, -1]
-        return live
+        tokens, mask = (part.to(self.device) for part in left_padded(prompts, speaker.pad_token))
+        chosen = torch.tensor(list(rows), device=self.device)
+        self.mask, self.position = mask, positions_of(mask)
+        hidden = self._run(tokens)
+        self.cache.batch_select_indices(chosen)
+        self.mask, self.position, self.hidden = self.mask[chosen], self.position[chosen, -1:], hidden[chosen, -1]
 
     def logits(self) -> Tensor:
         """Return the logits of the next token, [rows, vocabulary]."""

