@@ -90,9 +90,9 @@ def test_a_kill_while_filling_leaves_only_a_staging_name(tmp_path: Path) -> None
     assert done.returncode == -signal.SIGKILL
     assert [name[:9] for name in names(tmp_path)] == [".staging-"]
     (tmp_path / ".staging-file").write_text("x")
-    assert clear_staging(tmp_path) == 2
+    clear_staging(tmp_path)
     assert names(tmp_path) == []
-    assert clear_staging(tmp_path / "nowhere") == 0
+    clear_staging(tmp_path / "nowhere")
 
 
 def test_the_hash_is_sha256(tmp_path: Path) -> None:

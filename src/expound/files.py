@@ -54,33 +54,22 @@ def staged_folder(target: Path, *, replaces: bool = False) -> Iterator[Path]:
         staging.mkdir()
         try:
             yield staging
-            sync_tree(staging)
+            for parent, _, names in os.walk(staging, topdown=False):
+                for name in (*names, "."):
+                    _sync(Path(parent) / name)
             _appear(staging, target, replaces=replaces)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         _sync(target.parent)
 
 
-def clear_staging(folder: Path) -> int:
-    """Remove what dead processes left half-made directly below `folder`; return how much it was.
-
-    Only for a caller that knows nobody else to be writing there.
-    """
-    found = sorted(folder.glob(f"{STAGING}*")) if folder.is_dir() else []
-    for path in found:
+def clear_staging(folder: Path) -> None:
+    """Remove what dead processes left half-made directly below `folder`; for one who knows that nobody writes there."""
+    for path in folder.glob(f"{STAGING}*"):
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
-    return len(found)
-
-
-def sync_tree(folder: Path) -> None:
-    """Bring every file and folder below `folder`, and itself, to the disk."""
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            _sync(Path(parent) / name)
-        _sync(Path(parent))
 
 
 def sha256_of(path: Path) -> str:
@@ -111,9 +100,10 @@ def parse_object(text: str) -> dict[str, Json]:
     """Return a JSON object; ValueError for others, NaN, infinities, a key given twice and nesting over 32."""
     try:
         value: Json = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        is_deep = _depth_exceeds(value, MAX_NESTING)
     except RecursionError:
-        raise ValueError(f"nested deeper than {MAX_NESTING}") from None
-    if _depth_exceeds(value, MAX_NESTING):
+        is_deep = True
+    if is_deep:
         raise ValueError(f"nested deeper than {MAX_NESTING}")
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")

@@ -7,7 +7,7 @@ import torch
 
 from expound.models.branches import BranchActor
 from expound.models.cut import branch_of, cut_law_gap, decoder_of, layers_of
-from expound.models.low_rank import make_low_rank, merged_copy, tensors_of
+from expound.models.low_rank import make_low_rank, merged_copy
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings
 from tests.support.families import LAYERS, as_loaded, family, prompts, render
@@ -52,7 +52,7 @@ def test_zero_deltas_are_the_reference_exactly(kind: str) -> None:
 def test_merged_is_unmerged(kind: str) -> None:
     model, unmerged = family(kind), decoder_of(family(kind))
     generator = torch.Generator().manual_seed(3)
-    deltas = tensors_of(make_low_rank(unmerged, 2, 1, generator))
+    deltas = make_low_rank(unmerged, 2, 1, generator)
     untouched = [parameter.clone() for parameter in model.parameters()]
     with torch.no_grad():
         for tensor in deltas.values():

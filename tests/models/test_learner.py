@@ -168,11 +168,13 @@ def test_a_kill_between_any_two_updates_changes_nothing(
     first = open_learner(tiny_llama_folder)
     with pytest.raises(KeyboardInterrupt):
         first.tune(task(tmp_path), reward, Notes(interrupt_after=after))
+    (task(tmp_path).folder / ".staging-dead").write_text("half")
     torch.manual_seed(99)
     second = open_learner(tiny_llama_folder)
     record, _ = second.tune(task(tmp_path), reward, Notes())
     assert record.ended == "all 3 updates are done"
     assert hashes(task(tmp_path).folder) == hashes(task(whole).folder)
+    assert not list(task(tmp_path).folder.glob(".staging-*"))
     metrics = (task(tmp_path).folder.parent / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["update"] for line in metrics] == [1, 2, 3]
 

@@ -53,7 +53,7 @@ def test_greedy_explanations_are_what_generate_gives_on_the_saved_folder(
     for question in ("Why?", "Why was the train late? A tree lay on the rails.", "河水上涨"):
         conversation = Conversation(HELLO.system, question)
         said = policy.explain(conversation, GREEDY, KEY)
-        assert said == generate_summary(policy.prompt_text(conversation), tmp_path / "out")
+        assert said == generate_summary(rendered(loaded.tokenizer, conversation), tmp_path / "out")
         assert said
 
 

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from expound.models.branches import BranchActor
+from expound.models.chat import rendered
 from expound.models.loading import Loaded, load, prompt_ids
 from expound.models.policy import ModelPolicy
 from expound.records import Conversation, Prompt, SamplingKey, Text
@@ -69,7 +70,7 @@ def test_a_greedy_explanation_is_what_generate_gives_on_the_saved_folder(loaded:
     policy.save(tmp_path / "out")
     again = load(str(tmp_path / "out"))
     row = torch.tensor([prompt_ids(loaded, render(PROMPTS[0]), "p0", 16)])
-    ids = again.tokenizer.encode(policy.prompt_text(render(PROMPTS[0])), return_tensors="pt")
+    ids = again.tokenizer.encode(rendered(loaded.tokenizer, render(PROMPTS[0])), return_tensors="pt")
     assert torch.equal(ids, row)
     with torch.no_grad():
         assert torch.equal(again.model(row).logits, loaded.model(row).logits)

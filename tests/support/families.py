@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM as Auto
@@ -80,7 +79,7 @@ def family(kind: str, *, seed: int = 0) -> PreTrainedModel:
 
 def as_loaded(model: PreTrainedModel, *, end_tokens: tuple[int, ...] = (0,), context: int | None = CONTEXT) -> Loaded:
     """Give a model in memory the shape in which `load` returns one."""
-    return Loaded(model, tiny_tokenizer(VOCABULARY), "identity", end_tokens, 0, context, Path())
+    return Loaded(model, tiny_tokenizer(VOCABULARY), "identity", end_tokens, 0, context)
 
 
 def render(prompt: Prompt) -> Conversation:

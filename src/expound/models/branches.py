@@ -21,7 +21,7 @@ from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
 from expound.models.head import head_of, response_logprobs
 from expound.models.layout import lay_out, predicting, reference_pass, run_layout
 from expound.models.loading import Loaded, prompt_ids
-from expound.models.low_rank import make_low_rank, merge_into, merged_copy, tensors_of
+from expound.models.low_rank import make_low_rank, merge_into, merged_copy
 from expound.ppo.actor import Member, Prepared, TokenLogprobs
 from expound.ppo.rollout import Rollouts, flat_index, micro_batches
 from expound.records import Conversation, Prompt, Response, SamplingKey
@@ -52,7 +52,7 @@ class BranchActor:
         self.is_cut = cut_law_gap(self._decoder, branch, self._first) <= CUT_TOLERANCE
         self._branch = branch if self.is_cut else shared_copy(self._decoder)
         generator = torch.Generator().manual_seed(seed)
-        self._deltas = tensors_of(make_low_rank(self._branch, live, self._first, generator))
+        self._deltas = make_low_rank(self._branch, live, self._first, generator)
         self._value = _value_net(self._head.weight, generator)
         self._merged = merged_copy(loaded.model, self._deltas)
 
@@ -137,15 +137,12 @@ class BranchActor:
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over tensors that `state` gave; a state without "value." names leaves the value as it is.
+        """Take over tensors that `state` gave.
 
         Errors: ModelRefused when names or shapes do not fit this model and its live layers.
         """
         own = self._learning()
-        expected = {
-            name for name in own if name.startswith("policy.") or any(key.startswith("value.") for key in state)
-        }
-        wrong = sorted(expected ^ set(state)) or sorted(name for name in state if state[name].shape != own[name].shape)
+        wrong = sorted(set(own) ^ set(state)) or sorted(name for name in state if state[name].shape != own[name].shape)
         if wrong:
             raise ModelRefused(
                 f"The stored policy does not fit this model and its live layers (first difference: {wrong[0]}).",

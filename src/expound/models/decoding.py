@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from expound.models.cache import new_cache
@@ -188,13 +189,9 @@ class _Live:
 
 def left_padded(prompts: Sequence[Sequence[int]], pad_token: int) -> tuple[Tensor, Tensor]:
     """Return prompts padded at the front to one length, and the mask: 1 = a real token; int64 [prompts, columns]."""
-    columns = max(len(prompt) for prompt in prompts)
-    tokens = torch.full((len(prompts), columns), pad_token)
-    mask = torch.zeros_like(tokens)
-    for row, prompt in enumerate(prompts):
-        tokens[row, columns - len(prompt) :] = torch.tensor(list(prompt))
-        mask[row, columns - len(prompt) :] = 1
-    return tokens, mask
+    rows = [torch.tensor(list(prompt)) for prompt in prompts]
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side="left")
+    return pad_sequence(rows, batch_first=True, padding_value=pad_token, padding_side="left"), mask
 
 
 def positions_of(mask: Tensor) -> Tensor:

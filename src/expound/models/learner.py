@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from expound.errors import InputError, ModelRefused
-from expound.files import json_lines, write_file
+from expound.files import clear_staging, json_lines, write_file
 from expound.models.branches import BranchActor, live_count
 from expound.models.checkpoints import (
     MANIFEST,
@@ -159,6 +159,7 @@ class BranchLearner:
         returned as it is. Errors: ModelRefused, TrainingStopped, PromptError, SettingsError, StorageError.
         """
         if not (task.folder / MANIFEST).exists():
+            clear_staging(task.folder)
             plan, learning, keeper = self._prepare(task, reward)
             state = keeper.resume(progress.say) or begin(plan)
             self._finish(task, tune(learning, plan, state, keeper, progress))

@@ -46,7 +46,6 @@ class Loaded:
     end_tokens: tuple[int, ...]
     pad_token: int
     context: int | None
-    folder: Path
     notes: tuple[str, ...] = ()
 
 
@@ -116,7 +115,7 @@ def _load_folder(folder: Path, identity: str, named: Path) -> Loaded:
         )
     # Padding is masked wherever it stands; any token will do.
     pad = ends[0] if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-    return Loaded(model, tokenizer, identity, ends, pad, _context(model), folder, note)
+    return Loaded(model, tokenizer, identity, ends, pad, _context(model), note)
 
 
 def _refuse_unusable(folder: Path, named: Path) -> None:

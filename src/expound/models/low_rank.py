@@ -42,25 +42,21 @@ class LowRank(nn.Module):
         return output + functional.linear(functional.linear(inputs, self.a), self.b * SCALE)
 
 
-def make_low_rank(decoder: PreTrainedModel, live: int, first: int, generator: torch.Generator) -> dict[str, LowRank]:
-    """Put a delta on every linear layer of the last `live` layers of a decoder, in place, and return them by name.
+def make_low_rank(decoder: PreTrainedModel, live: int, first: int, generator: torch.Generator) -> dict[str, Parameter]:
+    """Put a delta on every linear layer of the last `live` layers of a decoder, in place.
 
-    `first` is the number that the whole model gives to the first of these layers.
+    Returns what learns, in a fixed order, as "20.mlp.up_proj.a" and ".b"; `first` is the number that the whole model
+    gives to the first of these layers.
     """
-    made: dict[str, LowRank] = {}
-    layers = list(layers_of(decoder))[-live:]
-    for index, layer in enumerate(layers, start=first):
-        for path, linear in _linears(layer):
-            made[f"{index}.{path}"] = LowRank(linear, generator)
-            _replace(layer, path, made[f"{index}.{path}"])
-    return made
-
-
-def tensors_of(layers: Mapping[str, LowRank]) -> dict[str, Parameter]:
-    """Return what learns, in a fixed order, as "20.mlp.up_proj.a" and ".b"."""
-    return {
-        f"{name}.{part}": tensor for name, layer in layers.items() for part, tensor in (("a", layer.a), ("b", layer.b))
-    }
+    learning: dict[str, Parameter] = {}
+    for index, layer in enumerate(list(layers_of(decoder))[-live:], start=first):
+        for path, linear in list(layer.named_modules()):
+            if isinstance(linear, nn.Linear | Conv1D):
+                low_rank = LowRank(linear, generator)
+                parent, _, child = path.rpartition(".")
+                layer.get_submodule(parent).add_module(child, low_rank)
+                learning |= {f"{index}.{path}.a": low_rank.a, f"{index}.{path}.b": low_rank.b}
+    return learning
 
 
 def merged_copy(model: PreTrainedModel, deltas: Mapping[str, Tensor]) -> PreTrainedModel:
@@ -98,15 +94,6 @@ _OTHER_MODEL = "The policy was tuned on another model; name that one in project.
 
 def _names(deltas: Mapping[str, Tensor]) -> list[str]:
     return [name.removesuffix(".a") for name in deltas if name.endswith(".a")]
-
-
-def _linears(layer: nn.Module) -> list[tuple[str, nn.Linear | Conv1D]]:
-    return [(path, module) for path, module in layer.named_modules() if isinstance(module, nn.Linear | Conv1D)]
-
-
-def _replace(layer: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, child = path.rpartition(".")
-    layer.get_submodule(parent).add_module(child, module)
 
 
 def _linear(layers: nn.ModuleList, name: str) -> nn.Linear | Conv1D:

@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from expound.files import staged_folder
-from expound.models.chat import rendered
 from expound.models.conversion import quiet
 from expound.models.cut import decoder_of
 from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
@@ -96,10 +95,6 @@ class ModelPolicy:
         name = content_id("conversation", conversation.system, conversation.user)
         ((said,),) = sample_responses(self._speaker, [Asked(name, ids)], 1, sampling, key)
         return self._text(said)
-
-    def prompt_text(self, conversation: Conversation) -> str:
-        """Return the text that the saved folder's tokenizer turns into the very ids that this policy reads."""
-        return rendered(self._loaded.tokenizer, conversation)
 
     def save(self, folder: Path) -> None:
         """Write the merged model as a plain Hugging Face folder whose `generate` explains greedily.
