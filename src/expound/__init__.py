@@ -5,49 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from expound.api import (
-        Handle,
-        Waiting,
-        ask,
-        demo,
-        explain,
-        export,
-        fit,
-        init,
-        invite,
-        measure,
-        open,
-        raters,
-        report,
-        run,
-        sample,
-        serve,
-        settle,
-        status,
-        tune,
-    )
+    from expound.api import *  # noqa: F403
 
-__all__ = [
-    "Handle",
-    "Waiting",
-    "ask",
-    "demo",
-    "explain",
-    "export",
-    "fit",
-    "init",
-    "invite",
-    "measure",
-    "open",
-    "raters",
-    "report",
-    "run",
-    "sample",
-    "serve",
-    "settle",
-    "status",
-    "tune",
-]
+__all__ = (
+    "Handle Waiting ask demo explain export fit init invite measure open raters report run sample serve settle status"
+    " tune"
+).split()
 
 
 def __getattr__(name: str) -> object:

@@ -45,22 +45,22 @@ def init(
     folder: Folder,
     *,
     task: str = "answer",
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | None = None,
     prompts: Sequence[Given] = (),
     example: str | None = None,
 ) -> Handle:
     """Make a project folder and return its handle.
 
-    `prompts` are texts, objects with the keys of a prompt file, or paths of prompt files; `example` copies a finished
-    example of the package, which brings its own task, model and prompts.
+    `prompts` are texts, objects with the keys of a prompt file, or paths of prompt files; `model` is SmolLM2-135M by
+    default; `example` copies a finished example of the package, which brings its own task, model and prompts.
     Errors: ProjectNotFound when the folder holds something already, PromptError, SettingsError, TaskError.
     """
-    if example is not None and (prompts or model != DEFAULT_MODEL):
+    if example is not None and (prompts or model is not None):
         raise InputError(
             f"the example '{example}' brings its own model and prompts.",
             "Leave out prompts and model and change the project's files afterwards, or leave out the example.",
         )
-    create(Path(folder), task=task, model=str(model), prompts=prompts, example=example)
+    create(Path(folder), task=task, model=str(model or DEFAULT_MODEL), prompts=prompts, example=example)
     return open(folder)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+import expound
 from expound.errors import ExpoundError, InputError, Interrupted, StorageError, WaitingForPeople
 from expound.reporting.progress import progress_for
 
@@ -77,9 +78,7 @@ def init(
     ] = None,
 ) -> None:
     """Make a project folder."""
-    from expound import api
-
-    handle = api.init(folder, task=task, model=model or api.DEFAULT_MODEL, prompts=[*(prompts or [])], example=example)
+    handle = expound.init(folder, task=task, model=model, prompts=[*(prompts or [])], example=example)
     _say(handle.preview())
 
 
@@ -89,9 +88,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
 ) -> None:
     """Walk an example through two rounds with a simulated panel, to its report."""
-    from expound import api
-
-    _say(api.demo(folder, seed=seed, progress=progress_for(sys.stderr)).text)
+    _say(expound.demo(folder, seed=seed, progress=progress_for(sys.stderr)).text)
 
 
 @app.command()
@@ -102,10 +99,8 @@ def run(
     port: PortOption = None,
 ) -> None:
     """Walk the whole road: sample, ask, settle, fit, tune, measure. Continues where it was interrupted."""
-    from expound import api
-
-    done = api.run(folder, rounds=rounds, wait=not no_wait, port=port, progress=progress_for(sys.stderr))
-    if isinstance(done, api.Waiting):
+    done = expound.run(folder, rounds=rounds, wait=not no_wait, port=port, progress=progress_for(sys.stderr))
+    if isinstance(done, expound.Waiting):
         raise WaitingForPeople(done.what, done.remedy)
     _say(f"{done.sentence}\n{done.next_step}\nReport: {folder / 'report.html'}")
 
@@ -113,27 +108,21 @@ def run(
 @app.command()
 def sample(folder: Folder = HERE) -> None:
     """Sample the open round's responses to the train prompts."""
-    from expound import api
-
-    api.sample(folder, progress=progress_for(sys.stderr))
-    _say(api.status(folder))
+    expound.sample(folder, progress=progress_for(sys.stderr))
+    _say(expound.status(folder))
 
 
 @app.command()
 def ask(folder: Folder = HERE) -> None:
     """Make the open round's ballots; samples first where responses are missing."""
-    from expound import api
-
-    count = api.ask(folder, progress=progress_for(sys.stderr))
-    _say(f"{count} ballots.\n{api.status(folder)}")
+    count = expound.ask(folder, progress=progress_for(sys.stderr))
+    _say(f"{count} ballots.\n{expound.status(folder)}")
 
 
 @app.command()
 def serve(folder: Folder = HERE, port: PortOption = None) -> None:
     """Serve the rating site until Ctrl-C."""
-    from expound import api
-
-    api.serve(folder, port=port, progress=progress_for(sys.stderr))
+    expound.serve(folder, port=port, progress=progress_for(sys.stderr))
 
 
 @app.command("serve-child", hidden=True)
@@ -156,22 +145,18 @@ def invite(
     port: PortOption = None,
 ) -> None:
     """Invite a rater; prints a link that works once."""
-    from expound import api
-
-    _say(api.invite(folder, name, days=days, port=port))
+    _say(expound.invite(folder, name, days=days, port=port))
 
 
 @app.command()
 def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Weigh the raters and say what the panel thinks of each response."""
-    from expound import api
-
-    settlement = api.settle(folder, round_=round_, progress=progress_for(sys.stderr))
+    settlement = expound.settle(folder, round_=round_, progress=progress_for(sys.stderr))
     simulated = " (simulated)"
-    names = {rater.id: f"{rater.name}{simulated * (rater.source == 'simulated')}" for rater in api.raters(folder)}
+    names = {rater.id: f"{rater.name}{simulated * (rater.source == 'simulated')}" for rater in expound.raters(folder)}
     _say(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
     _say(_skills(settlement, names))
-    _say(api.status(folder))
+    _say(expound.status(folder))
 
 
 def _skills(settlement: Settlement, names: dict[str, str]) -> str:
@@ -188,49 +173,39 @@ def _skills(settlement: Settlement, names: dict[str, str]) -> str:
 @app.command()
 def fit(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Fit the reward model to the settlement."""
-    from expound import api
-
-    card = api.fit(folder, round_=round_, progress=progress_for(sys.stderr))
+    card = expound.fit(folder, round_=round_, progress=progress_for(sys.stderr))
     _say(
         f"The reward orders {card.pair_accuracy:.0%} [{card.pair_accuracy_low:.0%}, {card.pair_accuracy_high:.0%}] of "
         f"{card.pairs} left-out pairs like the panel; length alone {card.length_accuracy:.0%}."
     )
-    _say(api.status(folder))
+    _say(expound.status(folder))
 
 
 @app.command()
 def tune(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Update the policy with PPO; resumes from the last checkpoint."""
-    from expound import api
-
-    record = api.tune(folder, round_=round_, progress=progress_for(sys.stderr))
+    record = expound.tune(folder, round_=round_, progress=progress_for(sys.stderr))
     _say(f"Tuned policy {record.id}: {record.ended}.")
-    _say(api.status(folder))
+    _say(expound.status(folder))
 
 
 @app.command()
 def measure(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Have tuned and reference compared on held-out prompts, blind, and decide."""
-    from expound import api
-
-    decision = api.measure(folder, round_=round_, progress=progress_for(sys.stderr))
+    decision = expound.measure(folder, round_=round_, progress=progress_for(sys.stderr))
     _say(f"{decision.sentence}\n{decision.next_step}\nReport: {folder / 'report.html'}")
 
 
 @app.command()
 def report(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Write the self-contained page of a round."""
-    from expound import api
-
-    _say(str(api.report(folder, round_=round_)))
+    _say(str(expound.report(folder, round_=round_)))
 
 
 @app.command()
 def status(folder: Folder = HERE) -> None:
     """Say where the project stands and what to do next."""
-    from expound import api
-
-    _say(api.status(folder))
+    _say(expound.status(folder))
 
 
 @app.command()
@@ -242,11 +217,9 @@ def explain(
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy.")] = 0.0,
 ) -> None:
     """Explain something with the tuned policy."""
-    from expound import api
-
     shown = progress_for(sys.stderr)
     passage = _passage(source)
-    _say(api.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown))
+    _say(expound.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown))
 
 
 def _passage(source: str) -> str:
@@ -261,9 +234,7 @@ def _passage(source: str) -> str:
 @app.command()
 def export(folder: Folder, out: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
     """Write the tuned policy as a plain Hugging Face folder."""
-    from expound import api
-
-    _say(f"Wrote {api.export(folder, out, progress=progress_for(sys.stderr))}")
+    _say(f"Wrote {expound.export(folder, out, progress=progress_for(sys.stderr))}")
 
 
 def _say(text: str) -> None:

@@ -34,9 +34,9 @@ _AFTER_DETERMINER = frozenset(
     " even almost quite inside outside above too never not off up down".split()
 )
 _BEFORE_OF = frozenset(
-    "out inside outside because instead up off down most many much some any all each one none either neither both half"
-    " few little more less least this that these those what mine yours his hers ours theirs here other others same own"
-    " which not and or but is was are".split()
+    "out inside outside because instead up off down most many much some any all each one none either neither both"
+    " half few little more less least this that these those what mine yours his hers ours theirs here other others"
+    " same own which not and or but is was are".split()
 )
 _FORBIDDEN: dict[str, frozenset[str]] = {
     **dict.fromkeys(DETERMINERS, FUNCTION_WORDS - _AFTER_DETERMINER),
@@ -53,25 +53,15 @@ _FORBIDDEN: dict[str, frozenset[str]] = {
     "it": _SUBJECTS | {"it"},
     "than": _JOINERS | frozenset({"of", "than", "because"}),
     "very": DETERMINERS | _FINITE | _PREPOSITIONS | _SUBJECTS | _JOINERS,
-    "be": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
-    "been": _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"}),
+    **dict.fromkeys(("be", "been"), _FINITE | _SUBJECTS | frozenset({"been", "be", "of", "than"})),
 }
-GRAMMAR = (
-    DETERMINERS
-    | _FINITE
-    | _LATE
-    | _SUBJECTS
-    | _PLACES
-    | frozenset("be been being this that these those it its he she his her him them us me our which who so as".split())
+# Words that hold a sentence together; adverbs such as again or down do not.
+GRAMMAR = frozenset(
+    "be been being this that these those it its he she his her him them us me our which who so as".split()
 )
-"""Words that hold a sentence together; adverbs such as again or down do not."""
-_NEVER_LAST = (
-    DETERMINERS
-    | _JOINERS
-    | _CLAUSE
-    | _SUBJECTS
-    | frozenset("of during until despite per via among upon into onto than to very".split())
-)
+GRAMMAR |= DETERMINERS | _FINITE | _LATE | _SUBJECTS | _PLACES
+_NEVER_LAST = frozenset("of during until despite per via among upon into onto than to very".split())
+_NEVER_LAST |= DETERMINERS | _JOINERS | _CLAUSE | _SUBJECTS
 # Past forms that are nothing else, neither nouns nor participles.
 _PASTS = frozenset(
     "came went took gave ran drank froze shook blew grew knew threw drew wrote drove spoke chose began swam sang rang"
@@ -83,11 +73,10 @@ _SINGULAR_S = ("ss", "us", "is", "as", "'s")
 _ONE_S = frozenset("series lens means news sports goods savings arms games sales species chaos cosmos woods".split())
 _PERFECT = _HAVE | frozenset("having hasn't haven't hadn't 've".split())
 _BEFORE_BE = _MODALS | frozenset("to let make makes made don't do won't wouldn't can't couldn't shouldn't".split())
-_CONNECTORS = (
-    _JOINERS
-    | _CLAUSE
-    | frozenset("that which who whom whose what how why where so yet as than until before after once then".split())
+_CONNECTORS = frozenset(
+    "that which who whom whose what how why where so yet as than until before after once then".split()
 )
+_CONNECTORS |= _JOINERS | _CLAUSE
 _TIMES = frozenset(
     "day week night time moment year morning evening minute hour second instant reason way place".split()
 )

@@ -48,9 +48,9 @@ STOCK = frozenset(
     " support supports supported imply implies implied mean means meant hope hopes helps help helped helpful"
     " understand understood understanding see seen according accordingly based given reader readers due cause causes"
     " caused result results resulted consequence consequently finally lastly first firstly second secondly overall"
-    " important importantly note effect effects yes reading read thanks noted doubt think believe know known"
-    " simply indeed actually basically really follow"
-    " follows following happen happens happened let thank thanks please sense briefly".split()
+    " important importantly note effect effects yes reading read thanks noted doubt think believe know known simply"
+    " indeed actually basically really follow follows following happen happens happened let thank please sense"
+    " briefly".split()
 )
 
 GLUE = STOCK | frozenset("because so therefore thus hence why this since as".split())
