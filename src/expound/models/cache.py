@@ -40,9 +40,9 @@ class GrowingLayer(DynamicLayer):
             self._show(self._buffers, held)
 
     def _show(self, buffers: tuple[Tensor, Tensor], columns: int) -> tuple[Tensor, Tensor]:
-        shown = (buffers[0][..., :columns, :], buffers[1][..., :columns, :])
-        self.keys, self.values = shown
-        return shown
+        keys, values = (buffer[..., :columns, :] for buffer in buffers)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 def new_cache(decoder: PreTrainedModel) -> DynamicCache:

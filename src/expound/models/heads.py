@@ -30,9 +30,9 @@ class FittedReward:
 
     def of(self, prepared: Prepared) -> RewardValues:
         """Return the rewards of all episodes (fulfils ppo.actor.TokenReward)."""
-        mean, sd = predict(self.heads, prepared.reading.double().cpu().numpy())
-        device = prepared.reading.device
-        return RewardValues(torch.from_numpy(mean).float().to(device), torch.from_numpy(sd).float().to(device))
+        found = predict(self.heads, prepared.reading.double().cpu().numpy())
+        mean, sd = (torch.from_numpy(one).float().to(prepared.reading.device) for one in found)
+        return RewardValues(mean, sd)
 
 
 def heads_id(heads: Heads, identity: Identity) -> str:

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from expound.errors import InputError, ModelRefused
 from expound.files import clear_staging, json_lines, write_file
@@ -106,7 +107,7 @@ class BranchLearner:
         Errors: NothingToLearn, ModelRefused, PromptError for a response without tokens, StorageError.
         """
         judged = [responses[example.response] for example in examples]
-        actor = self._actor(target.seed)
+        actor = BranchActor(self._loaded, self._render, live_layers=self._live_layers, seed=target.seed)
         readings = self._read(actor, prompts, responses)
         material = Material(
             features=np.stack([readings[response.id] for response in judged]),
@@ -116,7 +117,7 @@ class BranchLearner:
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
         mean, sd = normaliser(heads, material.features, is_reference)
-        accuracy, ground = left_out_accuracy(material, target.seed), self._ground()
+        accuracy, ground = left_out_accuracy(material, target.seed), self._ground(self._live_layers)
         card = RewardCard(
             id=heads_id(heads, ground),
             round=target.round,
@@ -171,7 +172,7 @@ class BranchLearner:
     def _prepare(self, task: TuneTask, reward: Path) -> tuple[TunePlan, Learning, CheckpointKeeper]:
         fitted = read_reward(reward, self._ground(task.ppo.live_layers))
         plan = TunePlan(task.round, tuple(task.prompts), task.sampling, task.ppo, fitted.normaliser)
-        actor = self._actor(task.round.seed, task.ppo.live_layers)
+        actor = BranchActor(self._loaded, self._render, live_layers=task.ppo.live_layers, seed=task.round.seed)
         for note in actor.notes:
             self._progress.say(note)
         before = previous_policy(task)
@@ -197,14 +198,9 @@ class BranchLearner:
         held = Held({name: chosen[name] for name in ("policy", "value")}, json.dumps(asdict(state), indent=1))
         write_whole(task.folder, held, {"reference": self._loaded.identity})
 
-    def _actor(self, seed: int, live_layers: LiveLayers | None = None) -> BranchActor:
-        live = self._live_layers if live_layers is None else live_layers
-        return BranchActor(self._loaded, self._render, live_layers=live, seed=seed)
-
-    def _ground(self, live_layers: LiveLayers | None = None) -> Identity:
+    def _ground(self, live_layers: LiveLayers) -> Identity:
         """Return what a reward is fitted on: the reference, and where in it the reward is read."""
-        live = self._live_layers if live_layers is None else live_layers
-        count = live_count(live, len(layers_of(decoder_of(self._loaded.model))))
+        count = live_count(live_layers, len(layers_of(decoder_of(self._loaded.model))))
         return {"reference": self._loaded.identity, "live layers": str(count)}
 
 
@@ -222,12 +218,10 @@ class CheckpointKeeper:
 
     def checkpoint(self, state: TuneState) -> None:
         """Keep the state and all tensors; of older checkpoints the last and the last quiet one stay."""
-        learnt = self._actor.state()
-        tensors = {
-            member: {name: tensor for name, tensor in learnt.items() if name.startswith(f"{member}.")}
-            for member in ("policy", "value")
-        }
-        held = Held({**tensors, "optimizer": moments(vars(self._optimisers))}, dump_state(state))
+        tensors: dict[str, dict[str, Tensor]] = {"optimizer": moments(vars(self._optimisers))}
+        for name, tensor in self._actor.state().items():
+            tensors.setdefault(name.partition(".")[0], {})[name] = tensor
+        held = Held(tensors, dump_state(state))
         save_checkpoint(self._folder, state.update, held, self._identity)
         keep_only(self._folder, {state.update, state.update - 1, state.quiet})
 
@@ -260,9 +254,7 @@ def previous_policy(task: TuneTask) -> Path | None:
 
 def read_metrics(path: Path, before: int) -> list[dict[str, Json]]:
     """Return the lines of metrics of updates before one. Errors: InputError for a broken line."""
-    return [
-        line for _, line in json_lines(path, InputError) if TypeAdapter(int).validate_python(line["update"]) < before
-    ]
+    return [line for _, line in json_lines(path, InputError) if line["update"] in range(before)]
 
 
 @dataclass(frozen=True)

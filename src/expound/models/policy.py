@@ -26,15 +26,10 @@ _POLICY = "policy."
 
 def policy_id(reference: str, state: Mapping[str, Tensor]) -> str:
     """Return the id of a tuned policy: the hash of the reference's identity and the "policy." tensors of a branch."""
-    tensors: list[Json] = [
-        [
-            name,
-            [int(size) for size in tensor.shape],
-            hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest(),
-        ]
-        for name, tensor in sorted(state.items())
-        if name.startswith(_POLICY)
-    ]
+    tensors: list[Json] = []
+    for name in sorted(name for name in state if name.startswith(_POLICY)):
+        array = state[name].detach().cpu().contiguous().numpy()
+        tensors.append([name, list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()])
     return content_id("policy", reference, tensors)
 
 
@@ -53,17 +48,11 @@ class ModelPolicy:
         Errors: ModelRefused when the branch was tuned on a model of another shape.
         """
         self._loaded, self._render, self._sampling = loaded, render, sampling
-        deltas = {
-            name.removeprefix(_POLICY): tensor for name, tensor in (branch or {}).items() if name.startswith(_POLICY)
-        }
+        deltas = {name.removeprefix(_POLICY): one for name, one in (branch or {}).items() if name.startswith(_POLICY)}
         self._model = merged_copy(loaded.model, deltas) if branch is not None else loaded.model
-        self._id = loaded.identity if branch is None else policy_id(loaded.identity, branch)
-        self._speaker = Speaker(decoder_of(self._model), head_of(self._model), loaded.end_tokens, loaded.pad_token)
-
-    @property
-    def id(self) -> str:
+        self.id = loaded.identity if branch is None else policy_id(loaded.identity, branch)
         """Identity of its weights."""
-        return self._id
+        self._speaker = Speaker(decoder_of(self._model), head_of(self._model), loaded.end_tokens, loaded.pad_token)
 
     def chunks(self, prompts: Sequence[Prompt]) -> Sequence[tuple[Prompt, ...]]:
         """Return the prompts in groups of like length that are sampled together; depends on the prompts alone."""
@@ -80,11 +69,14 @@ class ModelPolicy:
         """
         asked = [Asked(prompt.id, self._ids(prompt, sampling.max_new_tokens)) for prompt in prompts]
         drawn = sample_responses(self._speaker, asked, responses, sampling, key)
-        return tuple(
-            self._response(prompt.id, sample, said, key)
-            for prompt, group in zip(prompts, drawn, strict=True)
-            for sample, said in enumerate(group)
-        )
+        found = []
+        for prompt, group in zip(prompts, drawn, strict=True):
+            for sample, said in enumerate(group):
+                text = self._text(said)
+                id_ = Response.make_id(prompt.id, self.id, key.round, sample, text)
+                finished, tokens = said.finished, said.tokens
+                found.append(Response(id_, prompt.id, text, self.id, key.round, sample, finished, tokens))
+        return tuple(found)
 
     def explain(self, conversation: Conversation, sampling: SamplingSettings, key: SamplingKey) -> str:
         """Return one explanation; temperature 0 is greedy.
@@ -119,19 +111,6 @@ class ModelPolicy:
 
     def _ids(self, prompt: Prompt, new_tokens: int) -> tuple[int, ...]:
         return prompt_ids(self._loaded, self._render(prompt), prompt.name or prompt.id, new_tokens)
-
-    def _response(self, prompt: str, sample: int, said: Drawn, key: SamplingKey) -> Response:
-        text = self._text(said)
-        return Response(
-            id=Response.make_id(prompt, self._id, key.round, sample, text),
-            prompt=prompt,
-            text=text,
-            policy=self._id,
-            round=key.round,
-            sample=sample,
-            finished=said.finished,
-            tokens=said.tokens,
-        )
 
     def _text(self, said: Drawn) -> str:
         return str(self._loaded.tokenizer.decode(list(said.tokens), skip_special_tokens=True)).strip()

@@ -23,12 +23,10 @@ REPEAT_RUN = 4
 class UpdateMetrics:
     """Figures of one update.
 
-    `reward` and `reward_sd` over the episodes as the members' mean gives them, `z` and `z_sd` as PPO maximises them,
-    `doubt` the mean spread of the members; `kl` nats a response to the reference with its standard error, `k3` nats a
-    token; `beta` the KL weight in force; `step_k3` nats a token between the policy that sampled and the one that
-    learns, in the last epoch; losses, `clip_share`, `entropy` and gradient norms are means over optimiser steps;
-    `finished` and `repeated` are shares, `length` tokens; `gap` the largest difference in a log-probability before the
-    first step. A figure that is no number is NaN.
+    `reward` as the members' mean gives it, `z` as PPO maximises it, `doubt` the mean spread of the members; `kl` nats a
+    response to the reference with its standard error, `k3` nats a token; `beta` the KL weight in force; `step_k3` nats
+    a token between the policy that sampled and the one that learns, in the last epoch; `finished` and `repeated` are
+    shares, `length` tokens; `gap` the largest difference in a log-probability before the first step.
     """
 
     update: int

@@ -29,10 +29,7 @@ from expound.statistics import keyed_generator
 
 AUTO_LEARNING_RATE = 2e-4
 FINAL_RATE = 0.3
-"""Share of the learning rate that the last update of a round still has.
-
-The demonstration learnt with it; a rate that falls to zero wastes the last of few updates.
-"""
+"""Share of the learning rate that the last update of a round still has; zero would waste the last of few updates."""
 
 WARM_UP_STEPS = 60
 """Steps of the value alone on the first episodes of a round, before anything else learns from it."""
@@ -105,11 +102,6 @@ class Keeper(Protocol):
         """Keep the state together with the tensors of actor and optimisers."""
 
 
-def begin(plan: TunePlan) -> TuneState:
-    """Return the state before the first update of a round."""
-    return TuneState(PromptOrder(plan.round.seed, plan.round.number), plan.ppo.kl_weight)
-
-
 @dataclass(frozen=True)
 class Learning:
     """Who learns from whom: the actor with its optimisers, and the reward."""
@@ -117,6 +109,11 @@ class Learning:
     actor: Actor
     optimisers: Optimisers
     reward: TokenReward
+
+
+def begin(plan: TunePlan) -> TuneState:
+    """Return the state before the first update of a round."""
+    return TuneState(PromptOrder(plan.round.seed, plan.round.number), plan.ppo.kl_weight)
 
 
 def tune(learning: Learning, plan: TunePlan, state: TuneState, keeper: Keeper, progress: Progress) -> Outcome:

@@ -23,10 +23,7 @@ VALUE_RATE = 3.0
 """The value learns this many times faster than the policy (MOSS, arXiv 2307.04964)."""
 
 MAX_STEP_KL = 0.03
-"""Nats a token between the policy that sampled and the one that learns, after which the epochs end.
-
-A published trace of a sound run ends at 0.008 (arXiv 2403.17031).
-"""
+"""Nats a token from the policy that sampled, after which the epochs end; a sound run ends at .008 (2403.17031)."""
 
 
 @dataclass(frozen=True)
