@@ -20,9 +20,6 @@ from expound.errors import ModelRefused
 
 CUT_TOLERANCE = 1e-5
 _LAYER_LISTS = ("layers", "h", "blocks")
-_POSITIONS = ("wpe", "embed_positions")
-_EMBEDDING_NORMS = ("word_embeddings_layernorm",)
-_MULTIPLIERS = ("embedding_multiplier",)
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -32,6 +29,10 @@ class _NoPositions(nn.Module):
 
     def forward(self, positions: Tensor, *_rest: object, **_more: object) -> Tensor:
         return torch.zeros((), device=positions.device)
+
+
+_NEUTRAL = {"wpe": _NoPositions, "embed_positions": _NoPositions, "word_embeddings_layernorm": nn.Identity}
+"""What takes the place of a part that acted on the embeddings below the cut."""
 
 
 def shared_copy(module: ModuleT) -> ModuleT:
@@ -61,15 +62,11 @@ def branch_of(decoder: PreTrainedModel, first: int) -> PreTrainedModel:
     branch = shared_copy(decoder)
     _keep_layers(branch, first)
     children = dict(branch.named_children())
-    for name in _POSITIONS:
+    for name, stand_in in _NEUTRAL.items():
         if name in children:
-            branch.add_module(name, _NoPositions())
-    for name in _EMBEDDING_NORMS:
-        if name in children:
-            branch.add_module(name, nn.Identity())
-    for name in _MULTIPLIERS:
-        if name in vars(branch):
-            vars(branch)[name] = 1.0
+            branch.add_module(name, stand_in())
+    if "embedding_multiplier" in vars(branch):
+        vars(branch)["embedding_multiplier"] = 1.0
     return branch
 
 

@@ -22,7 +22,7 @@ HEADS = "reward"
 
 @dataclass(frozen=True)
 class FittedReward:
-    """A reward of whole episodes: the spread and mean of linear heads over what the reference makes of them."""
+    """Mean and spread of linear heads over what the reference makes of episodes."""
 
     heads: Heads
     normaliser: Normaliser

@@ -20,6 +20,7 @@ from expound.models.cut import decoder_of, layers_of, shared_copy
 RANK = 16
 ALPHA = 32
 SCALE = ALPHA / RANK
+_OTHER_MODEL = "The policy was tuned on another model; name that one in project.toml."
 
 
 class LowRank(nn.Module):
@@ -31,7 +32,7 @@ class LowRank(nn.Module):
     def __init__(self, frozen: nn.Linear | Conv1D, generator: torch.Generator) -> None:
         super().__init__()
         self.frozen = frozen
-        inputs, outputs = _shape(frozen)
+        outputs, inputs = (frozen.weight.T if isinstance(frozen, Conv1D) else frozen.weight).shape
         draw = torch.randn(RANK, inputs, generator=generator) / math.sqrt(inputs)
         self.a = Parameter(draw.to(frozen.weight.device, frozen.weight.dtype))
         self.b = Parameter(self.a.new_zeros(outputs, RANK))
@@ -82,14 +83,11 @@ def merge_into(merged: PreTrainedModel, model: PreTrainedModel, deltas: Mapping[
     own, frozen = layers_of(decoder_of(merged)), layers_of(decoder_of(model))
     for name in _names(deltas):
         source, target = _linear(frozen, name), _linear(own, name)
-        a, b = deltas[f"{name}.a"], deltas[f"{name}.b"]
-        if (a.shape[-1], b.shape[0]) != _shape(source) or a.shape[0] != b.shape[-1]:
+        delta = (deltas[f"{name}.b"].to(source.weight) * SCALE) @ deltas[f"{name}.a"].to(source.weight)
+        delta = delta.T if isinstance(source, Conv1D) else delta
+        if delta.shape != source.weight.shape:
             raise ModelRefused(f"The delta of layer {name} has another shape than the layer.", _OTHER_MODEL)
-        delta = (b.to(source.weight) * SCALE) @ a.to(source.weight)
-        torch.add(source.weight, delta.T if isinstance(source, Conv1D) else delta, out=target.weight.data)
-
-
-_OTHER_MODEL = "The policy was tuned on another model; name that one in project.toml."
+        torch.add(source.weight, delta, out=target.weight.data)
 
 
 def _names(deltas: Mapping[str, Tensor]) -> list[str]:
@@ -104,8 +102,3 @@ def _linear(layers: nn.ModuleList, name: str) -> nn.Linear | Conv1D:
     if not isinstance(found, nn.Linear | Conv1D):
         raise ModelRefused(f"The model has no linear layer {name}.", _OTHER_MODEL)
     return found
-
-
-def _shape(layer: nn.Linear | Conv1D) -> tuple[int, int]:
-    first, second = layer.weight.shape
-    return (first, second) if isinstance(layer, Conv1D) else (second, first)

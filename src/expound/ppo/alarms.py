@@ -39,11 +39,10 @@ def not_finite(window: Sequence[UpdateMetrics]) -> Alarm | None:
     """Find a loss or gradient norm that is no number; the step was not taken."""
     if not window[-1].broken:
         return None
-    step = window[-1].optimiser_steps + 1
-    sentence = f"A number became infinite in update {window[-1].update}, optimiser step {step}."
-    return Alarm(
-        "not_finite", sentence, "The last checkpoint stands; start a new round with a lower learning_rate.", "stop"
-    )
+    update, step = window[-1].update, window[-1].optimiser_steps + 1
+    sentence = f"A number became infinite in update {update}, optimiser step {step}."
+    remedy = "The last checkpoint stands; start a new round with a lower learning_rate."
+    return Alarm("not_finite", sentence, remedy, "stop")
 
 
 def negative_kl(window: Sequence[UpdateMetrics]) -> Alarm | None:
@@ -71,6 +70,5 @@ def flat_reward(window: Sequence[UpdateMetrics]) -> Alarm | None:
     if window[-1].z_sd >= MIN_Z_SPREAD:
         return None
     sentence = f"All responses get the same reward (spread {window[-1].z_sd:.3f}): there is nothing to learn from."
-    return Alarm(
-        "flat_reward", sentence, "Bring more diverse prompts, a higher temperature or a better reward.", "note"
-    )
+    remedy = "Bring more diverse prompts, a higher temperature or a better reward."
+    return Alarm("flat_reward", sentence, remedy, "note")

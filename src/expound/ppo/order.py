@@ -30,12 +30,7 @@ class PromptOrder:
         while len(taken) < count:
             if cursor == len(ids):
                 pass_, cursor = pass_ + 1, 0
-            candidate = self._permutation(ids, pass_)[cursor]
-            cursor += 1
+            places = keyed_generator("prompts", self.seed, self.round, pass_).permutation(len(ids))
+            candidate, cursor = sorted(ids)[places[cursor]], cursor + 1
             (waiting if candidate in taken else taken).append(candidate)
         return tuple(taken), PromptOrder(self.seed, self.round, pass_, cursor, tuple(waiting))
-
-    def _permutation(self, ids: Sequence[str], pass_: int) -> list[str]:
-        ordered = sorted(ids)
-        places = keyed_generator("prompts", self.seed, self.round, pass_).permutation(len(ordered))
-        return [ordered[place] for place in places]

@@ -1,8 +1,8 @@
 """The reward model: ridge regressions of verdicts on what the frozen reference makes of a response.
 
 Features are standardised and divided by the root of their number, so that one penalty fits models of every width. The
-members are one regression on all examples and others on examples of prompts
-drawn with replacement; where they disagree, the reward guesses.
+members are one regression on all examples and others on examples of prompts drawn with replacement; where they
+disagree, the reward guesses.
 """
 
 from __future__ import annotations
