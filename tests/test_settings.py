@@ -16,8 +16,8 @@ MISTAKES = [
     ("[ppo]\nkl_coeff = 1", "[ppo] has no key 'kl_coeff'.", "Did you mean 'kl_weight'?"),
     ("[ppo]\nepoch = 1", "[ppo] has no key 'epoch'.", "Did you mean 'epochs'?"),
     ("[askign]\ncount = 1", "there is no table [askign].", "Did you mean 'asking'?"),
-    ("[zzz]\na = 1", "there is no table [zzz].", "It may hold project, panel, asking, "),
-    ("[reward]\nqqq = 1", "[reward] has no key 'qqq'.", "It may hold members."),
+    ("[zzz]\na = 1", "there is no table [zzz].", "There are project, panel, asking, "),
+    ("[reward]\nqqq = 1", "[reward] has no key 'qqq'.", "There are members."),
     ('[asking]\ncount = "many"', "[asking] count: Input should be a valid integer, or 'auto' (given: 'many').", CHANGE),
     (
         "[asking]\ncount = 0",

@@ -204,9 +204,10 @@ def explain(
     if not text.strip():
         raise InputError("nothing is asked.", "Say in the text what is to be explained, or name a prompt.")
     with open_project(Path(folder), progress or PlainProgress(), lock=False) as project:
-        if not reference and not project.has_tuned:
+        tuned = None if reference else project.newest_policy()
+        if tuned is None and not reference:
             project.progress.say("Nothing is tuned yet: the reference explains.")
-        policy = project.reference() if reference else project.newest_policy()
+        policy = tuned or project.reference()
         sampling = project.settings.sampling.model_copy(update={"temperature": temperature})
         key = SamplingKey(project.settings.project.seed, 0, "explain")
         return policy.explain(_conversation(project, text, source), sampling, key)
@@ -226,9 +227,10 @@ def export(folder: Folder, out: Folder, *, progress: Progress | None = None) -> 
     if target.exists():
         raise ModelRefused(f"{target} is there already.", "Name a folder that does not exist yet.")
     with open_project(Path(folder), progress or PlainProgress(), lock=False) as project:
-        if not project.has_tuned:
+        policy = project.newest_policy()
+        if policy is None:
             raise ModelRefused(f"{folder} has no tuned policy yet.", f"Run 'expound run {folder}' first.")
-        project.newest_policy().save(target)
+        policy.save(target)
     return target
 
 

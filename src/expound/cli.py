@@ -17,6 +17,7 @@ import typer
 
 import expound
 from expound.errors import ExpoundError, InputError, Interrupted, StorageError, WaitingForPeople
+from expound.files import read_text
 from expound.reporting.progress import progress_for
 
 if TYPE_CHECKING:
@@ -225,10 +226,7 @@ def explain(
 def _passage(source: str) -> str:
     if not source or len(source) > LONGEST_NAME or not Path(source).is_file():
         return source
-    try:
-        return Path(source).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{source} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
+    return read_text(Path(source), InputError)
 
 
 @app.command()

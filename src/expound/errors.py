@@ -22,6 +22,9 @@ ExpoundError                 1   a bug, or anything not named below
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 
 class ExpoundError(Exception):
     """What went wrong in one sentence, and what to do in another."""
@@ -32,6 +35,12 @@ class ExpoundError(Exception):
         super().__init__(f"{what} {remedy}".strip())
         self.what = what
         self.remedy = remedy
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return the remedy for an unknown word: the known one that it is like, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(known)}."
 
 
 class InputError(ExpoundError):

@@ -29,7 +29,7 @@ def write_file(path: Path, content: bytes | str) -> None:
     Errors: StorageError when the disk refuses.
     """
     staging = _staging_name(path)
-    with _storage_errors(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write(staging, content.encode() if isinstance(content, str) else content)
@@ -49,7 +49,7 @@ def staged_folder(target: Path, *, replaces: bool = False) -> Iterator[Path]:
     Errors: StorageError when the disk refuses.
     """
     staging = _staging_name(target)
-    with _storage_errors(target):
+    with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir()
         try:
@@ -76,6 +76,26 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Tell what the disk refuses as a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Free space, mend the disk or give yourself the right to write, then run the same command again.",
+        ) from error
+
+
+def read_text(path: Path, error: type[InputError]) -> str:
+    """Return the text of a UTF-8 file without its byte-order mark. Errors: `error` names the byte that is no UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as refused:
+        raise error(f"{path} is not UTF-8 at byte {refused.start}.", "Save it as UTF-8.") from refused
 
 
 def json_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, dict[str, Json]]]:
@@ -176,14 +196,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{path} could not be written: {error.strerror or error}.",
-            "Free space or mend the disk, then run the same command again.",
-        ) from error

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter
 
-from expound.errors import FolderBusy, InputError, ModelRefused, ProjectNotFound, SettingsError, StorageError
-from expound.files import write_file
+from expound.errors import FolderBusy, InputError, ModelRefused, ProjectNotFound, SettingsError
+from expound.files import read_text, storage_errors, write_file
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
 from expound.ports import GoldLine, Panel, Policy, Progress, ReportInput, RewardTask
-from expound.records import Alarm, Json, PolicyRecord, Prompt, Response, RewardCard, Round, Settlement, Split
+from expound.records import Alarm, Json, PolicyRecord, Prompt, RewardCard, Round, Settlement, Split
 from expound.settings import PpoSettings, SamplingSettings, Settings, changed_keys, dump, parse, undump
 from expound.store.book import LogBook, open_book
 from expound.tasks.kinds import Task
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from expound.models.learner import BranchLearner
     from expound.models.loading import Loaded
 
+T = TypeVar("T")
+OfRound = TypeVar("OfRound", Settlement, RewardCard, PolicyRecord)
 VERSIONS_OF = ("expound", "torch", "transformers", "numpy", "scipy")
 AT_ONCE = ("project.name", "project.model", "site.host", "site.port")
 """Keys that no round freezes: they change nothing of what is learnt. Another model is refused by its identity."""
@@ -140,10 +144,6 @@ class Project:
             self._tell_changed(rounds[wanted])
         return rounds[wanted]
 
-    def _current_settings(self) -> Settings:
-        latest = self.latest_round()
-        return self.settings if latest is None else self.settings_of(latest)
-
     def settings_of(self, current: Round) -> Settings:
         """Return the settings that were frozen when the round began."""
         return undump(current.settings)
@@ -164,43 +164,37 @@ class Project:
 
     def settlement(self, current: Round) -> Settlement | None:
         """Return the newest settlement of the round."""
-        found = [settlement for settlement in self.book.settlements() if settlement.round == current.number]
-        return found[-1] if found else None
+        return _newest_of(current, self.book.settlements())
 
     def reward(self, current: Round) -> RewardCard | None:
         """Return the newest reward of the round."""
-        found = [card for card in self.book.rewards() if card.round == current.number]
-        return found[-1] if found else None
+        return _newest_of(current, self.book.rewards())
 
     def tuned_policy(self, current: Round) -> PolicyRecord | None:
         """Return the policy that the round ended with."""
-        return next((record for record in self.book.policies() if record.round == current.number), None)
+        return _newest_of(current, self.book.policies())
 
     def require_settlement(self, current: Round) -> Settlement:
         """Return the settlement, or say which verb makes it."""
-        found = self.settlement(current)
-        if found is None:
-            raise InputError(f"round {current.number} is not settled yet.", self._first("settle"))
-        return found
+        return self._require(self.settlement(current), f"round {current.number} is not settled yet", "settle")
 
     def require_reward(self, current: Round) -> RewardCard:
         """Return the reward, or say which verb makes it."""
-        found = self.reward(current)
-        if found is None:
-            raise InputError(f"round {current.number} has no reward yet.", self._first("fit"))
-        return found
+        return self._require(self.reward(current), f"round {current.number} has no reward yet", "fit")
 
     def require_tuned(self, current: Round) -> PolicyRecord:
         """Return the tuned policy, or say which verb makes it."""
-        found = self.tuned_policy(current)
-        if found is None:
-            raise InputError(f"round {current.number} has no tuned policy yet.", self._first("tune"))
-        return found
+        return self._require(self.tuned_policy(current), f"round {current.number} has no tuned policy yet", "tune")
 
     def require_ballots(self, current: Round) -> None:
         """Say which verb makes ballots when the round has none."""
-        if not self.book.ballots("train", round_=current.number):
-            raise InputError(f"round {current.number} has no ballots yet.", self._first("ask"))
+        ballots = self.book.ballots("train", round_=current.number)
+        self._require(ballots or None, f"round {current.number} has no ballots yet", "ask")
+
+    def _require(self, found: T | None, lack: str, verb: str) -> T:
+        if found is None:
+            raise InputError(f"{lack}.", self._first(verb))
+        return found
 
     def _first(self, verb: str) -> str:
         return f"Run 'expound {verb} {self.folder}' first."
@@ -235,7 +229,8 @@ class Project:
         """Return the learner over the reference's trunk."""
         from expound.models.learner import BranchLearner
 
-        settings = self._current_settings()
+        latest = self.latest_round()
+        settings = self.settings if latest is None else self.settings_of(latest)
         return BranchLearner(self.loaded, self.task.render, self.progress, settings.ppo.live_layers, settings.sampling)
 
     def reference(self) -> Policy:
@@ -253,25 +248,19 @@ class Project:
 
     def starting_policy(self, current: Round) -> Policy:
         """Return the policy with which a round begins: the last tuned one, or the reference."""
-        before = [record for record in self.book.policies() if 0 < record.round < current.number]
-        return self.policy(before[-1]) if before else self.reference()
+        return self.newest_policy(before=current.number) or self.reference()
 
-    @property
-    def has_tuned(self) -> bool:
-        """Return whether any round has ended with a tuned policy."""
-        return any(record.round > 0 for record in self.book.policies())
-
-    def newest_policy(self) -> Policy:
-        """Return the last tuned policy, or the reference."""
-        tuned = [record for record in self.book.policies() if record.round > 0]
-        return self.policy(tuned[-1]) if tuned else self.reference()
+    def newest_policy(self, before: float = math.inf) -> Policy | None:
+        """Return the last tuned policy of the rounds before that one, or None."""
+        tuned = [record for record in self.book.policies() if 0 < record.round < before]
+        return self.policy(tuned[-1]) if tuned else None
 
     def sample_into_book(self, split: Split, policy: Policy, responses: int, current: Round) -> None:
         """Sample what is missing, chunk by chunk; a chunk is stored whole, so that a repeated run finds equal ones."""
         prompts = self.book.prompts(split)
-        have = _count_by_prompt(self.book.responses(split, policy=policy.id))
+        have = Counter(response.prompt for response in self.book.responses(split, policy=policy.id))
         chunks = policy.chunks(prompts)
-        missing = [chunk for chunk in chunks if any(have.get(prompt.id, 0) < responses for prompt in chunk)]
+        missing = [chunk for chunk in chunks if any(have[prompt.id] < responses for prompt in chunk)]
         if not missing:
             return
         done = sum(len(chunk) for chunk in chunks if chunk not in missing) * responses
@@ -308,9 +297,7 @@ class Project:
 
     def log_lines(self, current: Round) -> list[dict[str, Json]]:
         """Return the lines of the round's log."""
-        path = self.round_folder(current) / "log.jsonl"
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in _lines(self.round_folder(current) / "log.jsonl")]
 
     def seconds(self, current: Round) -> dict[str, float]:
         """Return the wall seconds that each verb of the round took, all its calls together."""
@@ -342,17 +329,18 @@ class Project:
 
     def report_input(self, current: Round) -> ReportInput:
         """Return what the round's report shows beside the book."""
-        path = self.round_folder(current) / "metrics.jsonl"
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
-        metrics = [{name: value for name, value in line.items() if name != "alarms"} for line in lines]
-        alarms = [
-            TypeAdapter(Alarm).validate_python(line["alarm"]) for line in self.log_lines(current) if "alarm" in line
-        ]
         settlement = self.settlement(current)
-        skills = settlement.skills if settlement else ()
-        name = self.settings.project.name
-        seconds, gold = self.seconds(current), self.gold_lines(current)
-        return ReportInput(name, current, metrics, alarms, skills, seconds, gold)
+        metrics = map(json.loads, _lines(self.round_folder(current) / "metrics.jsonl"))
+        alarms = [line["alarm"] for line in self.log_lines(current) if "alarm" in line]
+        return ReportInput(
+            project=self.settings.project.name,
+            round=current,
+            metrics=[{name: value for name, value in line.items() if name != "alarms"} for line in metrics],
+            alarms=TypeAdapter(list[Alarm]).validate_python(alarms),
+            skills=settlement.skills if settlement else (),
+            seconds=self.seconds(current),
+            gold=self.gold_lines(current),
+        )
 
     def note_alarms(self, current: Round, alarms: Sequence[Alarm]) -> None:
         """Say the alarms of the tuning and keep them in the round's log."""
@@ -365,11 +353,12 @@ class Project:
             log.write(json.dumps(line) + "\n")
 
 
-def _count_by_prompt(responses: Sequence[Response]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for response in responses:
-        counts[response.prompt] = counts.get(response.prompt, 0) + 1
-    return counts
+def _newest_of(current: Round, records: Sequence[OfRound]) -> OfRound | None:
+    return next((record for record in reversed(records) if record.round == current.number), None)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines() if path.exists() else []
 
 
 @contextmanager
@@ -379,34 +368,19 @@ def open_project(folder: Path, progress: Progress, *, lock: bool = True, wait: b
     Errors: ProjectNotFound, SettingsError, TaskError, FolderBusy, StorageError.
     """
     load_task(read_settings(folder).project.task, folder)
-    with locked(folder) if lock else _nothing():
-        project = Project(folder, progress, wait=wait)
-        try:
-            yield project
-        finally:
-            project.close()
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+    with locked(folder) if lock else nullcontext(), closing(Project(folder, progress, wait=wait)) as project:
+        yield project
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock. The kernel lets go of it when the process ends, however it ends."""
-    with _open_lock(folder / "expound.lock") as handle:
+    path = folder / "expound.lock"
+    with storage_errors(path):
+        opened = path.open("a+", encoding="utf-8")
+    with opened as handle:
         _take_lock(handle, folder)
         yield
-
-
-def _open_lock(path: Path) -> IO[str]:
-    try:
-        return path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.", "Give yourself the right to write in that folder."
-        ) from error
 
 
 def _take_lock(handle: IO[str], folder: Path) -> None:
@@ -427,19 +401,12 @@ def read_settings(folder: Path) -> Settings:
     """Return the settings of a project folder."""
     path = folder / "project.toml"
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return parse(read_text(path, SettingsError), str(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ProjectNotFound(
             f"{folder.resolve()} has no project.toml.",
             "Name a project folder, or make one with 'expound init FOLDER --example answer'.",
         ) from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be read: {error.strerror}.", "Give yourself the right to read it."
-        ) from error
-    return parse(text, str(path))
 
 
 def versions() -> dict[str, str]:

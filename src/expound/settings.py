@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from expound.errors import SettingsError
+from expound.errors import SettingsError, nearest
 from expound.records import BallotKind
 
 FORMAT = 1
@@ -210,20 +209,11 @@ def _explain(error: ValidationError, where: str) -> SettingsError:
 def _unknown(path: tuple[str, ...], where: str) -> SettingsError:
     key = path[-1]
     if len(path) == 1:
-        known = list(Settings.model_fields)
-        what = f"{where}: there is no table [{key}]."
-    else:
-        known = list(_section_fields(path[0]))
-        what = f"{where}: [{path[0]}] has no key '{key}'."
-        if path[0] == "sampling" and key in REFUSED_SAMPLING:
-            return SettingsError(what, "A truncated distribution would make PPO's ratios wrong; use temperature alone.")
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    remedy = f"Did you mean '{near[0]}'?" if near else f"It may hold {', '.join(known)}."
-    return SettingsError(what, remedy)
-
-
-def _section_fields(table: str) -> tuple[str, ...]:
-    section = Settings.model_fields[table].annotation
+        return SettingsError(f"{where}: there is no table [{key}].", nearest(key, list(Settings.model_fields)))
+    what = f"{where}: [{path[0]}] has no key '{key}'."
+    if path[0] == "sampling" and key in REFUSED_SAMPLING:
+        return SettingsError(what, "A truncated distribution would make PPO's ratios wrong; use temperature alone.")
+    section = Settings.model_fields[path[0]].annotation
     assert isinstance(section, type)
     assert issubclass(section, Section)
-    return tuple(section.model_fields)
+    return SettingsError(what, nearest(key, list(section.model_fields)))

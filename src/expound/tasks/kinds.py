@@ -5,7 +5,6 @@ A kind is a TOML file: one that comes with the package, or `task.toml` in the pr
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from expound.errors import TaskError
+from expound.errors import TaskError, nearest
+from expound.files import read_text
 from expound.records import Conversation, Prompt
 from expound.rubric import Criterion, Point, Rubric
 
@@ -53,7 +53,7 @@ def load(name: str, folder: Path) -> Task:
     own = folder / OWN_FILE
     if not own.is_file():
         raise _unknown(name, built_in())
-    task = parse(_read(own), OWN_FILE)
+    task = parse(read_text(own, TaskError), OWN_FILE)
     if task.name != name:
         raise _unknown(name, (*built_in(), task.name))
     return task
@@ -121,18 +121,11 @@ class _TaskForm(_Form):
     criteria: list[_CriterionForm] = Field(min_length=1)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{path} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
-
-
 def _check_template(template: str, where: str) -> None:
     places = PLACE.findall(template)
     unknown = next((place for place in places if place not in PLACES), None)
     if unknown is not None:
-        raise TaskError(f"{where}: the template has {{{unknown}}}.", _nearest(unknown, PLACES))
+        raise TaskError(f"{where}: the template has {{{unknown}}}.", nearest(unknown, PLACES))
     if not any("text" in PLACE.findall(part) and "{source}" not in part for part in template.split("\n\n")):
         raise TaskError(
             f"{where}: the template has no paragraph with {{text}} and without {{source}}.",
@@ -146,7 +139,7 @@ def _explain(error: ValidationError, where: str) -> TaskError:
     if first["type"] == "missing":
         return TaskError(f"{where}: '{path}' is missing.", "Add it.")
     if first["type"] == "extra_forbidden":
-        return TaskError(f"{where}: there is no key '{path}'.", _nearest(str(first["loc"][-1]), _known(first["loc"])))
+        return TaskError(f"{where}: there is no key '{path}'.", nearest(str(first["loc"][-1]), _known(first["loc"])))
     return TaskError(f"{where}: '{path}': {first['msg']} (given: {str(first['input'])[:80]!r}).", "Change it.")
 
 
@@ -158,9 +151,4 @@ def _known(path: tuple[int | str, ...]) -> tuple[str, ...]:
 
 
 def _unknown(name: str, known: Sequence[str]) -> TaskError:
-    return TaskError(f"there is no task '{name}'.", f"{_nearest(name, known)} Your own task goes into {OWN_FILE}.")
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(known)}."
+    return TaskError(f"there is no task '{name}'.", f"{nearest(name, known)} Your own task goes into {OWN_FILE}.")

@@ -5,7 +5,6 @@ Nothing is guessed and nothing is dropped: a line that is not understood is an e
 
 from __future__ import annotations
 
-import difflib
 import glob
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from expound.errors import PromptError
-from expound.files import json_lines
+from expound.errors import PromptError, nearest
+from expound.files import json_lines, read_text
 from expound.records import Json, Prompt, Split, Text, content_id
 
 COLUMNS = ("text", "source", "id", "reference", "gold", "group", "split", "meta")
@@ -55,7 +54,7 @@ def parse_prompt(columns: Mapping[str, Json], where: str, name: str) -> Prompt:
     """
     for column in columns:
         if column not in COLUMNS:
-            raise PromptError(f"{where}: there is no column '{column}'.", _nearest(column, COLUMNS))
+            raise PromptError(f"{where}: there is no column '{column}'.", nearest(column, COLUMNS))
     words = {column: _text(columns, column, where) for column in COLUMNS if column != "meta"}
     if not words["text"]:
         raise PromptError(f"{where}: 'text' is missing or empty.", "Say in 'text' what is asked.")
@@ -125,10 +124,7 @@ def _read_lines(path: Path) -> Iterator[Place]:
 
 
 def _read_text(path: Path) -> Iterator[Place]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PromptError(f"{path} is not UTF-8 at byte {error.start}.", "Save it as UTF-8.") from error
+    text = read_text(path, PromptError)
     if text.strip():
         yield str(path), parse_prompt({"text": text}, str(path), path.stem)
 
@@ -166,12 +162,7 @@ def _split(given: str | None, where: str) -> Split | None:
     for split in SPLITS:
         if split == given:
             return split
-    raise PromptError(f"{where}: there is no split '{given}'.", _nearest(given, SPLITS))
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(known)}."
+    raise PromptError(f"{where}: there is no split '{given}'.", nearest(given, SPLITS))
 
 
 # --- splits -------------------------------------------------------------------------------------------------------
@@ -205,10 +196,10 @@ def _fallen(place: float, ends: Mapping[Split, float]) -> Split:
 def _leave_neither_empty(splits: dict[str, Split], free: Sequence[str]) -> None:
     """Give a split that has nothing the group that fell nearest to it, where the other can spare one."""
     cases: tuple[tuple[Split, Split, int], ...] = (("held_out", "train", -1), ("train", "held_out", 0))
-    for empty, full, nearest in cases:
+    for empty, full, place in cases:
         found = list(splits.values())
         if free and empty not in found and found.count(full) > 1:
-            splits[free[nearest]] = empty
+            splits[free[place]] = empty
 
 
 def _raise_confirm(splits: dict[str, Split], free: Sequence[str], of_prompts: Sequence[str]) -> None:
