@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from expound.errors import TaskError
 
 Localised = Mapping[str, str]
+Told = Annotated[Localised, Field(min_length=1)]
 MAX_LABEL = 16
 
 
-@dataclass(frozen=True)
-class Point:
+class Form(BaseModel):
+    """A table of a task file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Point(Form):
     """One point of a scale: the number, a label of one or two words and a full sentence, by language."""
 
     value: int
@@ -20,15 +28,15 @@ class Point:
     meaning: Localised
 
 
-@dataclass(frozen=True)
-class Criterion:
+class Criterion(Form):
     """One thing to judge: a short name, the question put to the rater, and the anchored points, lowest first."""
 
     name: str
-    question: Localised
+    question: Told
     points: tuple[Point, ...]
 
-    def __post_init__(self) -> None:
+    def model_post_init(self, _context: object) -> None:
+        """Refuse points that are no scale, or not told in every language of the question."""
         values = [point.value for point in self.points]
         if len(values) < 2 or values != list(range(values[0], values[0] + len(values))):
             raise TaskError(
@@ -47,32 +55,19 @@ class Criterion:
                     f"Give every point a label of at most {MAX_LABEL} characters and a sentence in each language.",
                 )
 
-    @property
-    def scale(self) -> tuple[int, int]:
-        """Return the lowest and the highest value."""
-        return self.points[0].value, self.points[-1].value
+
+class Length(Form):
+    """How many words a good explanation has."""
+
+    shortest_words: int = Field(ge=0)
+    longest_words: int = Field(ge=1)
 
 
-@dataclass(frozen=True)
-class Rubric:
-    """The criteria of a task, the question of its comparisons and the guidelines for its raters."""
+class Rubric(Form):
+    """The criteria of the task `name`, the question of its comparisons and the guidelines for its raters."""
 
-    task: str
-    comparison: Localised
+    name: str = Field(min_length=1)
+    comparison: Told
+    guidelines: Told
+    length: Length
     criteria: tuple[Criterion, ...]
-    guidelines: Localised
-    shortest_words: int
-    longest_words: int
-
-    def criterion(self, name: str) -> Criterion:
-        """Return the criterion of that name."""
-        for criterion in self.criteria:
-            if criterion.name == name:
-                return criterion
-        names = ", ".join(criterion.name for criterion in self.criteria)
-        raise TaskError(f"task '{self.task}' has no criterion '{name}'.", f"It has {names}.")
-
-
-def in_language(text: Localised, language: str) -> str:
-    """Return the text in the language, or in English, or in whatever language there is."""
-    return text.get(language) or text.get("en") or next(iter(text.values()))

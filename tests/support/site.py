@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from expound.panel.people import PeopleQueue
 from expound.ports import Admission, Book
 from expound.records import Ballot, Prompt, Response, Round, Split, Text, content_id
-from expound.rubric import Rubric
+from expound.rubric import Length, Rubric
 from expound.settings import ProjectSettings, Settings, SiteSettings
 from expound.web.app import build
 from tests.support.books import MemoryAdmission, MemoryBook
 
 RUBRIC = Rubric(
-    task="answer",
+    name="answer",
     comparison={"en": "Which answer explains it better?", "zh": "哪个回答解释得更好？"},
     criteria=(),
     guidelines={
@@ -23,8 +23,7 @@ RUBRIC = Rubric(
         "Nice words do not count. An answer that adds what the text does not say is worse.",
         "zh": "好的回答给出原因，说明道理，并指出文中的证据。\n\n文采不算。添加文中没有的内容会更差。",
     },
-    shortest_words=5,
-    longest_words=60,
+    length=Length(shortest_words=5, longest_words=60),
 )
 
 

@@ -46,7 +46,7 @@ def test_the_built_in_task_speaks_both_languages_on_anchored_scales(answer: Task
     for words in (rubric.comparison, rubric.guidelines, *(criterion.question for criterion in rubric.criteria)):
         assert set(words) == {"en", "zh"}
     for criterion in rubric.criteria:
-        assert criterion.scale == (1, 5)
+        assert [point.value for point in criterion.points] == [1, 2, 3, 4, 5]
         for point in criterion.points:
             assert set(point.label) == set(point.meaning) == {"en", "zh"}
             assert max(map(len, point.label.values())) <= 16
@@ -54,8 +54,8 @@ def test_the_built_in_task_speaks_both_languages_on_anchored_scales(answer: Task
             assert point.meaning["zh"].endswith("。")
         assert len({point.label["en"] for point in criterion.points}) == 5
         assert len({point.label["zh"] for point in criterion.points}) == 5
-    assert "rely on this answer" in rubric.criterion("trust").question["en"]
-    assert 0 < rubric.shortest_words < rubric.longest_words
+    assert "rely on this answer" in rubric.criteria[3].question["en"]
+    assert 0 < rubric.length.shortest_words < rubric.length.longest_words
 
 
 def test_the_guidelines_are_half_a_page(answer: Task) -> None:
@@ -67,7 +67,7 @@ def test_an_own_task_is_read_from_the_project(tmp_path: Path) -> None:
     own = ANSWER.replace('name = "answer"', 'name = "incident"', 1).replace("Text: {source}", "Log: {source}")
     (tmp_path / "task.toml").write_text(own, encoding="utf-8-sig")
     task = load("incident", tmp_path)
-    assert (task.name, task.rubric.task) == ("incident", "incident")
+    assert (task.name, task.rubric.name) == ("incident", "incident")
     assert task.render(prompt_of("Why?", "12:00 stop")).user.startswith("Log: 12:00 stop")
     with pytest.raises(TaskError, match="Did you mean 'incident'"):
         load("incidents", tmp_path)

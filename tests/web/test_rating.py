@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
@@ -419,7 +418,7 @@ def test_the_language_can_be_changed_while_judging() -> None:
 
 def test_a_project_in_one_language_is_marked_as_such() -> None:
     site = make_site(FERRY)
-    rubric = replace(RUBRIC, comparison={"en": "Which is better?"}, guidelines={"de": "Lies genau."})
+    rubric = RUBRIC.model_copy(update={"comparison": {"en": "Which is better?"}, "guidelines": {"de": "Lies genau."}})
     app = build(site.book, site.queue, site.admission, rubric, settings_of())
     wei = Visitor(app, language="zh").come_in(site.admission.invite("Wei"))
     wei.get("/rate")

@@ -5,6 +5,7 @@ A kind is a TOML file: one that comes with the package, or `task.toml` in the pr
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -12,17 +13,24 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from expound.errors import TaskError, nearest
 from expound.files import read_text
 from expound.records import Conversation, Prompt
-from expound.rubric import Criterion, Point, Rubric
+from expound.rubric import Criterion, Form, Length, Point, Rubric
 
 PLACE = re.compile(r"\{(\w+)\}")
 PLACES = ("text", "source")
 OWN_FILE = "task.toml"
-Words = dict[str, str]
+
+
+class TaskFile(Rubric):
+    """All that a task file holds: its rubric and how a prompt is put to the model."""
+
+    system: str
+    template: str
+    criteria: tuple[Criterion, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -71,54 +79,14 @@ def parse(text: str, where: str) -> Task:
     Errors: TaskError for broken TOML, missing or unknown keys (with the nearest name), and a template without {text}.
     """
     try:
-        form = _TaskForm.model_validate(tomllib.loads(text))
+        # Strict mode refuses a list for a tuple in Python data but not in JSON, which is what TOML arrays mean.
+        file = TaskFile.model_validate_json(json.dumps(tomllib.loads(text), default=str))
     except tomllib.TOMLDecodeError as error:
         raise TaskError(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
     except ValidationError as error:
         raise _explain(error, where) from error
-    _check_template(form.template, where)
-    criteria = tuple(
-        Criterion(one.name, one.question, tuple(Point(point.value, point.label, point.meaning) for point in one.points))
-        for one in form.criteria
-    )
-    rubric = Rubric(
-        form.name, form.comparison, criteria, form.guidelines, form.length.shortest_words, form.length.longest_words
-    )
-    return Task(form.name, form.system, form.template, rubric)
-
-
-# --- the file's form ----------------------------------------------------------------------------------------------
-
-
-class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _PointForm(_Form):
-    value: int
-    label: Words
-    meaning: Words
-
-
-class _CriterionForm(_Form):
-    name: str
-    question: Words = Field(min_length=1)
-    points: list[_PointForm]
-
-
-class _LengthForm(_Form):
-    shortest_words: int = Field(ge=0)
-    longest_words: int = Field(ge=1)
-
-
-class _TaskForm(_Form):
-    name: str = Field(min_length=1)
-    system: str
-    template: str
-    comparison: Words = Field(min_length=1)
-    guidelines: Words = Field(min_length=1)
-    length: _LengthForm
-    criteria: list[_CriterionForm] = Field(min_length=1)
+    _check_template(file.template, where)
+    return Task(file.name, file.system, file.template, file)
 
 
 def _check_template(template: str, where: str) -> None:
@@ -145,9 +113,9 @@ def _explain(error: ValidationError, where: str) -> TaskError:
 
 def _known(path: tuple[int | str, ...]) -> tuple[str, ...]:
     """Return the keys that may stand where an unknown one does."""
-    forms: Mapping[str, type[_Form]] = {"criteria": _CriterionForm, "points": _PointForm, "length": _LengthForm}
+    forms: Mapping[str, type[Form]] = {"criteria": Criterion, "points": Point, "length": Length}
     tables = [step for step in path[:-1] if isinstance(step, str)]
-    return tuple((forms[tables[-1]] if tables else _TaskForm).model_fields)
+    return tuple((forms[tables[-1]] if tables else TaskFile).model_fields)
 
 
 def _unknown(name: str, known: Sequence[str]) -> TaskError:
