@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from expound.statistics import bootstrap_interval, cluster_interval, rank_correlation, sign_test, wilson
+from expound.statistics import bootstrap_interval, cluster_interval, sign_test, wilson
 
 
 def skewed(n: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -63,10 +61,3 @@ def test_nothing_counted_means_nothing_known() -> None:
 def test_the_sign_test_doubles_the_smaller_tail() -> None:
     assert sign_test(3, 9) == pytest.approx(2 * stats.binom.cdf(3, 12, 0.5))
     assert sign_test(9, 3) == sign_test(3, 9)
-
-
-def test_rank_correlation_shares_the_ranks_of_equal_values() -> None:
-    first, second = [3, 1, 2, 2, 5, 1], [1, 1, 4, 2, 9, 0]
-    assert rank_correlation(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
-    assert rank_correlation([1, 2, 3], [10, 20, 40]) == pytest.approx(1)
-    assert math.isnan(rank_correlation([1, 2, 3], [4, 4, 4]))

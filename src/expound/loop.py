@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from expound.feedback.asking import ask_blind, ask_train, responses_needed
 from expound.feedback.verdicts import settle as settle_judgments
-from expound.project import Project, TuneJob
+from expound.ports import TuneTask
+from expound.project import Project
 from expound.quality.measure import measure as measure_pairs
 from expound.quality.stopping import decide
 from expound.records import Decision, Evaluation, PolicyRecord, RewardCard, Round, Settlement, Split
@@ -86,9 +87,9 @@ def tune(project: Project, current: Round) -> PolicyRecord:
     settings = project.settings_of(current)
     project.require_reward(current)
     prompts = project.book.prompts("train")
-    job = TuneJob(current, project.policy_folder(current), prompts, settings.sampling, settings.ppo)
+    task = TuneTask(current, project.policy_folder(current), prompts, settings.sampling, settings.ppo)
     with project.timed(current, "tune"):
-        record, alarms = project.learner.tune(job, project.reward_task(current).folder, project.progress)
+        record, alarms = project.learner.tune(task, project.reward_task(current).folder, project.progress)
     project.note_alarms(current, alarms)
     project.book.add(record)
     return record

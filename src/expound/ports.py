@@ -144,28 +144,24 @@ class Policy(Protocol):
         """Write a plain Hugging Face folder with a generation config."""
 
 
-class TuneTask(Protocol):
-    """What `tune` is to do; a dataclass of the wiring fulfils it."""
+@dataclass(frozen=True)
+class RewardTask:
+    """Where a fitted reward goes and what its randomness follows from."""
 
-    @property
-    def round(self) -> Round:
-        """The round."""
+    round: int
+    seed: int
+    folder: Path
 
-    @property
-    def folder(self) -> Path:
-        """The round's policy folder: checkpoints and metrics go below it, and the finished policy into it."""
 
-    @property
-    def prompts(self) -> Sequence[Prompt]:
-        """Train prompts."""
+@dataclass(frozen=True)
+class TuneTask:
+    """What `tune` is to do: checkpoints and metrics go below `folder`, and the finished policy into it."""
 
-    @property
-    def sampling(self) -> SamplingSettings:
-        """How responses are drawn."""
-
-    @property
-    def ppo(self) -> PpoSettings:
-        """How the policy is updated."""
+    round: Round
+    folder: Path
+    prompts: Sequence[Prompt]
+    sampling: SamplingSettings
+    ppo: PpoSettings
 
 
 class Learner(Protocol):
@@ -183,15 +179,6 @@ class Learner(Protocol):
 
     def tune(self, task: TuneTask, reward: Path, progress: Progress) -> tuple[PolicyRecord, Sequence[Alarm]]:
         """Tune the policy of the round with the reward in that folder; resume from the last checkpoint."""
-
-
-@dataclass(frozen=True)
-class RewardTask:
-    """Where a fitted reward goes and what its randomness follows from."""
-
-    round: int
-    seed: int
-    folder: Path
 
 
 # --- people -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,8 +27,8 @@ from expound.files import read_text, storage_errors, write_file
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
 from expound.ports import GoldLine, Panel, Policy, Progress, ReportInput, RewardTask
-from expound.records import Alarm, Json, PolicyRecord, Prompt, RewardCard, Round, Settlement, Split
-from expound.settings import PpoSettings, SamplingSettings, Settings, changed_keys, dump, parse, undump
+from expound.records import Alarm, Json, PolicyRecord, RewardCard, Round, Settlement, Split
+from expound.settings import Settings, changed_keys, dump, parse, undump
 from expound.store.book import LogBook, open_book
 from expound.tasks.kinds import Task
 from expound.tasks.kinds import load as load_task
@@ -43,17 +43,6 @@ OfRound = TypeVar("OfRound", Settlement, RewardCard, PolicyRecord)
 VERSIONS_OF = ("expound", "torch", "transformers", "numpy", "scipy")
 AT_ONCE = ("project.name", "project.model", "site.host", "site.port")
 """Keys that no round freezes: they change nothing of what is learnt. Another model is refused by its identity."""
-
-
-@dataclass(frozen=True)
-class TuneJob:
-    """What `tune` is to do in a round (fulfils ports.TuneTask)."""
-
-    round: Round
-    folder: Path
-    prompts: Sequence[Prompt]
-    sampling: SamplingSettings
-    ppo: PpoSettings
 
 
 class Project:

@@ -67,11 +67,3 @@ def sign_test(wins: int, losses: int) -> float:
     if wins + losses == 0:
         return 1.0
     return float(stats.binomtest(wins, wins + losses).pvalue)
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return Spearman's correlation, equal values sharing their rank; nan when one side is constant."""
-    ranks = np.stack([stats.rankdata(first), stats.rankdata(second)])
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    norm = float(np.sqrt((centred**2).sum(axis=1).prod()))
-    return float((centred[0] * centred[1]).sum()) / norm if norm else float("nan")

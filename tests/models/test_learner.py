@@ -20,7 +20,7 @@ from expound.errors import ModelRefused
 from expound.files import sha256_of
 from expound.models.learner import BranchLearner
 from expound.models.loading import load
-from expound.ports import Learner, RewardTask
+from expound.ports import Learner, RewardTask, TuneTask
 from expound.records import Conversation, Example, Prompt, RewardCard, Round
 from expound.settings import PpoSettings, RewardSettings, SamplingSettings
 from tests.support.tabular import make_prompt
@@ -55,17 +55,6 @@ class Notes:
         self.lines.append(line)
 
 
-@dataclass(frozen=True)
-class Task:
-    """What to tune (fulfils ports.TuneTask)."""
-
-    round: Round
-    folder: Path
-    prompts: tuple[Prompt, ...] = PROMPTS
-    sampling: SamplingSettings = SAMPLING
-    ppo: PpoSettings = PPO
-
-
 def render(prompt: Prompt) -> Conversation:
     return Conversation("You answer questions.", prompt.text)
 
@@ -79,8 +68,9 @@ def learner(tiny_llama_folder: Path) -> BranchLearner:
     return open_learner(tiny_llama_folder)
 
 
-def task(project: Path, round_: int = 1, **changes: object) -> Task:
-    made = Task(Round(round_, 5, "{}", ""), project / "rounds" / f"{round_:03d}" / "policy")
+def task(project: Path, round_: int = 1, **changes: object) -> TuneTask:
+    folder = project / "rounds" / f"{round_:03d}" / "policy"
+    made = TuneTask(Round(round_, 5, "{}", ""), folder, PROMPTS, SAMPLING, PPO)
     return replace(made, **changes)
 
 

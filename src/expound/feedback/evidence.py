@@ -100,14 +100,12 @@ class Evidence:
     @property
     def group_of_facet(self) -> Ints:
         """Return the group of each facet."""
-        place = {group: number for number, group in enumerate(self.groups)}
-        return np.array([place[facet.group] for facet in self.facets], dtype=np.intp)
+        return np.array([self.groups.index(facet.group) for facet in self.facets], dtype=np.intp)
 
     @property
     def group_of_scale(self) -> Ints:
         """Return the group of each scale."""
-        place = {group: number for number, group in enumerate(self.groups)}
-        return np.array([place[scale.group] for scale in self.scales], dtype=np.intp)
+        return np.array([self.groups.index(scale.group) for scale in self.scales], dtype=np.intp)
 
     def per_facet(self, values: Floats) -> Floats:
         """Return the sums of values [judgments] over the judgments of each facet."""
@@ -179,7 +177,12 @@ def _blocks(left: Ints, right: Ints, responses: int) -> Blocks:
     graph = coo_array((np.ones(left.size), (left, right)), shape=(responses, responses))
     label = connected_components(graph, directed=False)[1]
     members = np.bincount(label)
-    _refuse_large(int(members.max()))
+    if members.max() > MOST_IN_A_BLOCK:
+        raise JudgmentError(
+            f"{members.max()} responses are compared with one another, directly or through others; the fit holds "
+            f"{MOST_IN_A_BLOCK} at most.",
+            "Compare responses of the same prompt only.",
+        )
     size = members[label]
     order = np.lexsort((label, size))
     begins = np.flatnonzero(np.diff(label[order], prepend=-1))
@@ -201,12 +204,3 @@ def _blocks(left: Ints, right: Ints, responses: int) -> Blocks:
         across=row[left] + column[right],
         back=row[right] + column[left],
     )
-
-
-def _refuse_large(size: int) -> None:
-    if size > MOST_IN_A_BLOCK:
-        raise JudgmentError(
-            f"{size} responses are compared with one another, directly or through others; the fit holds "
-            f"{MOST_IN_A_BLOCK} at most.",
-            "Compare responses of the same prompt only.",
-        )

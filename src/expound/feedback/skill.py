@@ -373,7 +373,6 @@ class Fit:
     quality: Quality
     ways: Ways
     information: Information
-    priors: Priors
     iterations: int
 
 
@@ -395,7 +394,7 @@ def fit(evidence: Evidence, *, iterations: int = MOST_ITERATIONS) -> Fit:
             ways = cuts_step(evidence, ways, quality)
         change = _change(before, quality, ways_before, ways)
         if change < TOLERANCE:
-            return Fit(quality, ways, known, priors, iteration)
+            return Fit(quality, ways, known, iteration)
     raise DidNotConverge(
         f"the rater model still moved by {change:.1e} after {iterations} iterations (tolerance {TOLERANCE:.0e})"
         f"{_thin(evidence)}.",
