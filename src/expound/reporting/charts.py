@@ -14,7 +14,8 @@ from xml.etree.ElementTree import Element, SubElement
 LINE_WIDTH, LINE_HEIGHT = 300, 170
 ROW_WIDTH, ROW_HEIGHT, LABEL_WIDTH = 340, 26, 124
 TEXT_SIZE = 11
-PERCENT_TICKS = (0.0, 25.0, 50.0, 75.0, 100.0)
+MOST_NUMBERS = 9  # below a line
+PERCENT_TICKS = {0.0: "0", 0.25: "25", 0.5: "50", 0.75: "75", 1.0: "100"}
 STEPS = (1.0, 2.0, 5.0, 10.0)
 ACCENT = "var(--accent, currentColor)"
 FAINT = {"stroke": "currentColor", "stroke-opacity": "0.22"}
@@ -73,18 +74,23 @@ def tick_labels(ticks: Sequence[float]) -> tuple[str, ...]:
     return tuple(f"{tick + 0.0:.{decimals}f}".replace("-", "−") for tick in ticks)
 
 
+def _labelled(low: float, high: float) -> dict[float, str]:
+    ticks = nice_ticks(low, high)
+    return dict(zip(ticks, tick_labels(ticks), strict=True))
+
+
 def line_chart(points: Sequence[tuple[int, float | None]], words: Words) -> str:
     """Return a line by whole numbers (updates); None leaves a gap."""
     known = [value for _, value in points if value is not None]
-    ticks = nice_ticks(min(known), max(known))
+    ticks = _labelled(min(known), max(known))
     numbers = [number for number, _ in points]
     across = Scale(numbers[0], max(numbers[-1], numbers[0] + 1), 44, LINE_WIDTH - 10)
-    up = Scale(ticks[0], ticks[-1], LINE_HEIGHT - 34, 22)
+    up = Scale(min(ticks), max(ticks), LINE_HEIGHT - 34, 22)
     chart = _chart(LINE_WIDTH, LINE_HEIGHT, words)
-    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+    for tick, label in ticks.items():
         _line(chart, (across.start, up.at(tick)), (across.end, up.at(tick)), FAINT)
         _text(chart, across.start - 6, up.at(tick) + 4, label, anchor="end")
-    for number in _spread(numbers, 9):
+    for number in numbers[:: math.ceil(len(numbers) / MOST_NUMBERS)]:
         _text(chart, across.at(number), up.start + 15, str(number))
     _text(chart, 0, 10, words.y, anchor="start")
     _text(chart, (across.start + across.end) / 2, LINE_HEIGHT - 4, words.x)
@@ -95,28 +101,17 @@ def line_chart(points: Sequence[tuple[int, float | None]], words: Words) -> str:
 def interval_chart(rows: Sequence[Interval], words: Words) -> str:
     """Return a row for each interval, and a marked line at 0, which means no difference."""
     ends = [end for row in rows for end in (row.value, row.low, row.high, 0.0) if end is not None]
-    return _rows(rows, words, nice_ticks(min(ends), max(ends)), 0.0)
+    return _rows(rows, words, _labelled(min(ends), max(ends)), 0.0)
 
 
 def percent_chart(rows: Sequence[Interval], words: Words) -> str:
     """Return a row for each interval of a share of 1, from 0 to 100 %, and a marked line at an even 50 %."""
-    scaled = [
-        Interval(
-            row.label,
-            100 * row.value,
-            None if row.low is None else 100 * row.low,
-            None if row.high is None else 100 * row.high,
-            row.hollow,
-        )
-        for row in rows
-    ]
-    return _rows(scaled, words, PERCENT_TICKS, 50.0)
+    return _rows(rows, words, PERCENT_TICKS, 0.5)
 
 
-def _rows(rows: Sequence[Interval], words: Words, ticks: Sequence[float], line_at: float) -> str:
-    height = ROW_HEIGHT * len(rows) + 38
-    across = Scale(ticks[0], ticks[-1], LABEL_WIDTH, ROW_WIDTH - 14)
-    chart = _chart(ROW_WIDTH, height, words)
+def _rows(rows: Sequence[Interval], words: Words, ticks: Mapping[float, str], line_at: float) -> str:
+    across = Scale(min(ticks), max(ticks), LABEL_WIDTH, ROW_WIDTH - 14)
+    chart = _chart(ROW_WIDTH, ROW_HEIGHT * len(rows) + 38, words)
     _ground(chart, ticks, across, ROW_HEIGHT * len(rows), words.x)
     zero = across.at(line_at)
     _line(chart, (zero, 2), (zero, ROW_HEIGHT * len(rows)), {"stroke": "currentColor", "stroke-width": "1.5"})
@@ -129,8 +124,8 @@ def _rows(rows: Sequence[Interval], words: Words, ticks: Sequence[float], line_a
 
 def bar_chart(bars: Sequence[tuple[str, float]], words: Words) -> str:
     """Return horizontal bars from zero, each with its value."""
-    ticks = nice_ticks(0.0, max(value for _, value in bars))
-    across = Scale(0.0, ticks[-1], LABEL_WIDTH, ROW_WIDTH - 44)
+    ticks = _labelled(0.0, max(value for _, value in bars))
+    across = Scale(0.0, max(ticks), LABEL_WIDTH, ROW_WIDTH - 44)
     chart = _chart(ROW_WIDTH, ROW_HEIGHT * len(bars) + 38, words)
     _ground(chart, ticks, across, ROW_HEIGHT * len(bars), words.x)
     for index, (label, value) in enumerate(bars):
@@ -149,8 +144,8 @@ def _chart(width: int, height: int, words: Words) -> Element:
     return chart
 
 
-def _ground(chart: Element, ticks: Sequence[float], across: Scale, bottom: float, axis: str) -> None:
-    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+def _ground(chart: Element, ticks: Mapping[float, str], across: Scale, bottom: float, axis: str) -> None:
+    for tick, label in ticks.items():
         _line(chart, (across.at(tick), 2), (across.at(tick), bottom), FAINT)
         _text(chart, across.at(tick), bottom + 14, label)
     _text(chart, (across.start + across.end) / 2, bottom + 31, axis)
@@ -159,13 +154,11 @@ def _ground(chart: Element, ticks: Sequence[float], across: Scale, bottom: float
 def _trace(chart: Element, points: Sequence[tuple[int, float | None]], across: Scale, up: Scale) -> None:
     path, pen = [], "M"
     for number, value in points:
-        if value is None:
-            pen = "M"
-            continue
-        place = (_number(across.at(number)), _number(up.at(value)))
-        path.append(f"{pen}{place[0]} {place[1]}")
-        pen = "L"
-        SubElement(chart, "circle", {"cx": place[0], "cy": place[1], "r": "2.6", "fill": ACCENT})
+        if value is not None:
+            x, y = _number(across.at(number)), _number(up.at(value))
+            path.append(f"{pen}{x} {y}")
+            SubElement(chart, "circle", {"cx": x, "cy": y, "r": "2.6", "fill": ACCENT})
+        pen = "M" if value is None else "L"
     SubElement(chart, "path", {"d": " ".join(path), "fill": "none", "stroke": ACCENT, "stroke-width": "2"})
 
 
@@ -188,10 +181,6 @@ def _line(chart: Element, start: tuple[float, float], end: tuple[float, float], 
 def _text(chart: Element, x: float, y: float, text: str, anchor: str = "middle") -> None:
     look = {"text-anchor": anchor, "font-size": str(TEXT_SIZE), "fill": "currentColor"}
     SubElement(chart, "text", {"x": _number(x), "y": _number(y), **look}).text = text
-
-
-def _spread(numbers: Sequence[int], most: int) -> Sequence[int]:
-    return numbers[:: math.ceil(len(numbers) / most)]
 
 
 def _number(value: float) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from expound.files import write_file
 from expound.ports import Book, ReportInput
-from expound.records import Alarm, Evaluation, RewardCard
+from expound.records import RewardCard
 from expound.reporting import charts
 from expound.reporting.charts import Interval, Words
 from expound.reporting.progress import in_words
@@ -51,7 +51,8 @@ def render(report: Report) -> str:
             curves=_curves(report.metrics),
             card_chart=_card_chart(report.card),
             seconds_chart=_seconds_chart(report.seconds),
-            alarms=_newest_of_each(report.alarms),
+            # A resumed tuning says its alarms again; the newest of a name counts.
+            alarms={alarm.name: alarm for alarm in report.alarms}.values(),
         )
     )
 
@@ -89,25 +90,15 @@ def _data(form: Callable[[float], str]) -> Callable[[float | None], str]:
     return shown
 
 
-def _newest_of_each(alarms: Sequence[Alarm]) -> tuple[Alarm, ...]:
-    """A resumed tuning says its alarms again; the newest of a name counts."""
-    return tuple({alarm.name: alarm for alarm in alarms}.values())
-
-
 def _win_chart(report: Report) -> Markup:
     found = [*report.earlier, *([report.evaluation] if report.evaluation else [])]
-    rows = [_win_row(evaluation) for evaluation in found]
+    rows = [Interval(f"round {each.round}", each.win_rate, *(each.interval or (None, None))) for each in found]
     words = Words(
         "Share of held-out comparisons that the tuned policy won",
         "A row for each round, with its 95 % interval by prompt; the line marks an even 50 %.",
         "% won, a tie counting half",
     )
     return Markup(charts.percent_chart(rows, words)) if rows else Markup("")
-
-
-def _win_row(evaluation: Evaluation) -> Interval:
-    low, high = evaluation.interval or (None, None)
-    return Interval(f"round {evaluation.round}", evaluation.win_rate, low, high)
 
 
 def _gold_chart(report: Report) -> Markup:

@@ -14,7 +14,6 @@ from expound.ports import Advance, Progress
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichBars
-    from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
 Clock = Callable[[], float]
@@ -88,7 +87,8 @@ class PlainProgress:
             pace = Pace(total, done, pace.done + steps, now - begun)
             if now - told >= SECONDS_BETWEEN_LINES and pace.done < total:
                 told = now
-                self.say(_line(what, f"{pace.percent} % ({pace.done} of {total})", pace.left(), note))
+                parts = (f"{pace.percent} % ({pace.done} of {total})", pace.left(), note)
+                self.say(f"{what}: {', '.join(filter(None, parts))}")
 
         self.say(f"{what}: {done} of {total}")
         try:
@@ -103,10 +103,6 @@ class PlainProgress:
         stream = sys.stderr if self._stream is None else self._stream
         stream.write(f"{line}\n")
         stream.flush()
-
-
-def _line(what: str, *parts: str) -> str:
-    return f"{what}: {', '.join(part for part in parts if part)}"
 
 
 class RichProgress:
@@ -124,7 +120,10 @@ class RichProgress:
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
         """Open a bar over `total` steps of which `done` are done already."""
         begun = self._clock()
-        task = self._start(what, total, done)
+        if self._open == 0:
+            self._bars.start()
+        self._open += 1
+        task = self._bars.add_task(what, total=total, completed=done, left="", note="")
         pace = Pace(total, done, done, 0.0)
 
         def advance(steps: int = 1, note: str = "") -> None:
@@ -136,24 +135,15 @@ class RichProgress:
             yield advance
         finally:
             pace = Pace(total, done, pace.done, self._clock() - begun)
-            self._stop(task)
+            self._bars.remove_task(task)
+            self._open -= 1
+            if self._open == 0:
+                self._bars.stop()
             self.say(f"{what}: {pace.ending()}")
 
     def say(self, line: str) -> None:
         """Print one line."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def _start(self, what: str, total: int, done: int) -> TaskID:
-        if self._open == 0:
-            self._bars.start()
-        self._open += 1
-        return self._bars.add_task(what, total=total, completed=done, left="", note="")
-
-    def _stop(self, task: TaskID) -> None:
-        self._bars.remove_task(task)
-        self._open -= 1
-        if self._open == 0:
-            self._bars.stop()
 
 
 def _bars(console: Console) -> RichBars:

@@ -21,7 +21,7 @@ from expound.records import (
     content_id,
 )
 from expound.reporting.sentences import Known, headline, limits
-from expound.settings import Settings, undump
+from expound.settings import undump
 
 PAIRS_SHOWN = 5
 FEW_JUDGMENTS = 10
@@ -90,7 +90,9 @@ def gather(book: Book, given: ReportInput) -> Report:
     evaluation = next((found for found in book.evaluations() if found.round == number), None)
     decision = next((found for found in book.decisions() if found.round == number), None)
     card = next((found for found in reversed(book.rewards()) if found.round == number), None)
-    known = Known(number, settings, _is_simulated(settings, evaluation), evaluation, card, tuple(given.gold))
+    sources = evaluation.sources if evaluation else ()
+    is_simulated = "simulated" in (*settings.panel.kinds, *sources)
+    known = Known(number, settings, is_simulated, evaluation, card, tuple(given.gold))
     return Report(
         project=given.project,
         round=number,
@@ -133,16 +135,12 @@ def draw_pairs(book: Book, round_: int, seed: int, count: int = PAIRS_SHOWN) -> 
 
 
 def _pair(
-    ballot: Ballot,
-    prompt: Prompt,
-    responses: Mapping[str, Response],
-    reference: str,
-    judgments: Sequence[Judgment],
+    ballot: Ballot, prompt: Prompt, responses: Mapping[str, Response], reference: str, judgments: Sequence[Judgment]
 ) -> Pair:
     left, right = (responses[id_] for id_ in ballot.responses)
     before, after = (left, right) if left.policy == reference else (right, left)
-    votes = [
-        _vote(found, before.id)
+    votes = [  # below 0 means before and above 0 after
+        found.choice if found.left == before.id else -found.choice
         for found in judgments
         if isinstance(found, Comparison) and {found.left, found.right} == {before.id, after.id}
     ]
@@ -158,11 +156,6 @@ def _pair(
     )
 
 
-def _vote(comparison: Comparison, before: str) -> int:
-    """Return the choice turned so that below 0 means before and above 0 after."""
-    return comparison.choice if comparison.left == before else -comparison.choice
-
-
 def _raters(book: Book, skills: Sequence[Skill]) -> tuple[RaterLine, ...]:
     raters = {rater.id: rater for rater in book.raters()}
     lines = []
@@ -171,7 +164,3 @@ def _raters(book: Book, skills: Sequence[Skill]) -> tuple[RaterLine, ...]:
         name, source = (rater.name, rater.source) if rater else (skill.rater, "")
         lines.append(RaterLine(name, source, skill.n >= FEW_JUDGMENTS, skill))
     return tuple(lines)
-
-
-def _is_simulated(settings: Settings, evaluation: Evaluation | None) -> bool:
-    return "simulated" in settings.panel.kinds or (evaluation is not None and "simulated" in evaluation.sources)
