@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -17,23 +17,21 @@ from expound.errors import InputError, ProjectNotFound
 from expound.files import write_file
 from expound.loop import run_round
 from expound.panel.simulated import gold_of
-from expound.ports import GoldLine, Policy, Progress
+from expound.ports import GoldLine, How, Policy, Progress
 from expound.project import Project, open_project
-from expound.records import Decision, Prompt, Response, Round, SamplingKey
+from expound.records import Prompt, Response, Round, SamplingKey
 from expound.reporting.pages import write_report
 from expound.statistics import bootstrap_interval
 from expound.text import copied_share, finished_part, repetition_share
 
 ROUNDS = 2
 GREEDY_TOKENS = 64
-Scores = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the demonstration found: the decisions, the hidden utility and the text for the terminal."""
+    """What the demonstration found: the hidden utility and the text for the terminal."""
 
-    decisions: tuple[Decision, ...]
     gold: tuple[GoldLine, ...]
     text: str
 
@@ -52,7 +50,9 @@ def walk(folder: Path, seed: int, progress: Progress, example: str = "answer") -
             current = project.round(number)
             if not project.gold_path(current).exists():
                 _tell_round(project, current, progress)
-        return _show(project)
+        last = project.book.rounds()[ROUNDS - 1]
+        gold = project.gold_lines(last)
+        return Shown(gold, _terminal_text(project, last, gold))
 
 
 def _require_own(project: Project, seed: int) -> None:
@@ -79,23 +79,19 @@ def _tell_round(project: Project, current: Round, progress: Progress) -> None:
     write_report(project.book, project.report_input(current), project.folder)
 
 
-def _show(project: Project) -> Shown:
-    last = project.book.rounds()[ROUNDS - 1]
-    gold = project.gold_lines(last)
-    return Shown(project.book.decisions(), gold, _terminal_text(project, last, gold))
-
-
 def _gold(project: Project, current: Round, progress: Progress) -> list[GoldLine]:
     prompts = project.book.prompts("held_out")
     policies = (project.reference(), project.policy(project.require_tuned(current)))
     sampled = [list(project.book.responses("held_out", policy=policy.id)) for policy in policies]
-    kinds = [("sampled", sampled), ("tails cut", [_cut(found) for found in sampled])]
+    kinds: list[tuple[How, list[list[Response]]]] = [
+        ("sampled", sampled),
+        ("tails cut", [_cut(found) for found in sampled]),
+    ]
     if current.number == ROUNDS:
         kinds.append(("greedy", [_greedy(project, policy, prompts, progress) for policy in policies]))
     lines: list[GoldLine] = []
-    for how, texts in kinds:
-        scores = [_scores(prompts, found) for found in texts]
-        lines.extend(_compare(scores[0], scores[1], how, current.number))
+    for how, (reference, tuned) in kinds:
+        lines += _compare(_scores(prompts, reference), _scores(prompts, tuned), how, current.number)
     return lines
 
 
@@ -113,30 +109,25 @@ def _greedy(project: Project, policy: Policy, prompts: Sequence[Prompt], progres
 
 
 def _cut(responses: Sequence[Response]) -> list[Response]:
-    return [
-        Response(
-            found.id, found.prompt, finished_part(found.text), found.policy, found.round, found.sample, finished=True
-        )
-        for found in responses
-    ]
+    return [replace(found, text=finished_part(found.text), finished=True) for found in responses]
 
 
-def _scores(prompts: Sequence[Prompt], responses: Sequence[Response]) -> Scores:
+def _scores(prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[float]:
+    """Return each prompt's mean hidden utility, in the order of their ids."""
+    scores: dict[str, list[float]] = {}
     by_id = {prompt.id: prompt for prompt in prompts}
-    scores: Scores = {prompt.id: [] for prompt in prompts}
     for found in responses:
-        scores[found.prompt].append(gold_of(by_id[found.prompt], found.text, finished=found.finished))
-    return scores
+        gold = gold_of(by_id[found.prompt], found.text, finished=found.finished)
+        scores.setdefault(found.prompt, []).append(gold)
+    return [fmean(scores[prompt]) for prompt in sorted(scores)]
 
 
-def _compare(reference: Scores, tuned: Scores, how: str, round_: int) -> list[GoldLine]:
-    before = {prompt: fmean(values) for prompt, values in reference.items()}
-    after = {prompt: fmean(values) for prompt, values in tuned.items()}
-    differences = [after[prompt] - before[prompt] for prompt in sorted(before)]
+def _compare(reference: Sequence[float], tuned: Sequence[float], how: How, round_: int) -> list[GoldLine]:
+    differences = [after - before for before, after in zip(reference, tuned, strict=True)]
     interval = bootstrap_interval(differences)
     return [
-        GoldLine("reference", 0, how, fmean(before.values())),  # type: ignore[arg-type]
-        GoldLine("tuned", round_, how, fmean(after.values()), fmean(differences), interval),  # type: ignore[arg-type]
+        GoldLine("reference", 0, how, fmean(reference)),
+        GoldLine("tuned", round_, how, fmean(tuned), fmean(differences), interval),
     ]
 
 
@@ -168,6 +159,5 @@ def _terminal_text(project: Project, last: Round, gold: Sequence[GoldLine]) -> s
         )
     for decision in project.book.decisions():
         lines.append(f"Round {decision.round}: {decision.sentence}")
-    lines.extend(["", "Seconds by verb:", *project.seconds_lines()])
-    lines.append(f"Report: {project.folder / 'report.html'}")
+    lines += ["", "Seconds by verb:", *project.seconds_lines(), f"Report: {project.folder / 'report.html'}"]
     return "\n".join(lines)

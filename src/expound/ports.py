@@ -273,16 +273,19 @@ class Admission(Protocol):
 # --- what the report adds for a simulated panel -------------------------------------------------------------------
 
 
+How = Literal["sampled", "tails cut", "greedy"]
+
+
 @dataclass(frozen=True)
 class GoldLine:
     """Mean hidden utility of one policy on the held-out prompts, and its difference to the reference.
 
-    `how` is "sampled", "tails cut" or "greedy"; intervals are 95 %, by prompt; None for the reference itself.
+    Intervals are 95 %, by prompt; None for the reference itself.
     """
 
     policy: Literal["reference", "tuned"]
     round: int
-    how: Literal["sampled", "tails cut", "greedy"]
+    how: How
     mean: float
     difference: float | None = None
     interval: tuple[float, float] | None = None

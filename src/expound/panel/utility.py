@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from expound.errors import PromptError
 from expound.panel.order import DETERMINERS, GRAMMAR, Neighbours, Spelling, is_ordered
@@ -27,8 +30,17 @@ from expound.text import (
     words,
 )
 
-Group = tuple[str, ...]
-Fact = tuple[Group, ...]
+
+def _members(told: object) -> tuple[str, ...]:
+    """Read a group such as "closed|shut"."""
+    members = told.split("|") if isinstance(told, str) else [""]
+    if any(not member or member != member.strip().lower() for member in members):
+        raise ValueError(f"{told!r} is no group")
+    return tuple(members)
+
+
+Group = Annotated[tuple[str, ...], BeforeValidator(_members)]
+Fact = Annotated[tuple[Group, ...], Field(min_length=1)]
 
 FACT_WEIGHTS = {"reason": 0.5, "mechanism": 0.3, "evidence": 0.2}
 PARTIAL = 0.3
@@ -56,62 +68,37 @@ STOCK = frozenset(
 GLUE = STOCK | frozenset("because so therefore thus hence why this since as".split())
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(BaseModel):
     """What a right answer to one prompt says, and what it must not say.
 
     A fact is a tuple of groups, a group a tuple of word starts; one sentence has to hold a member of every group.
     """
 
-    reason: Fact
-    mechanism: Fact
-    evidence: Fact
+    model_config = ConfigDict(frozen=True)
+
+    reason: Fact = Field(validation_alias=AliasPath("facts", "reason"))
+    mechanism: Fact = Field(validation_alias=AliasPath("facts", "mechanism"))
+    evidence: Fact = Field(validation_alias=AliasPath("facts", "evidence"))
     side: tuple[Fact, ...]
     wrong: tuple[Fact, ...]
-    ideal: str
+    ideal: str = Field(pattern=r"\S")
 
     @staticmethod
     def parse(meta: Mapping[str, Json], where: str = "a prompt") -> Facts:
-        """Read the facts from a prompt's meta.
-
-        Errors: PromptError where a part is missing or has another form.
-        """
-        facts, ideal = meta.get("facts"), meta.get("ideal")
-        if not isinstance(facts, Mapping) or set(facts) != set(FACT_WEIGHTS):
+        """Read the facts from a prompt's meta. Errors: PromptError where a part is missing or has another form."""
+        try:
+            return Facts.model_validate(meta)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
             raise PromptError(
-                f'The meta of {where} has "facts" {facts!r}.', f"Give it the facts {', '.join(FACT_WEIGHTS)}."
-            )
-        if not isinstance(ideal, str) or not ideal.strip():
-            raise PromptError(f'The meta of {where} has "ideal" {ideal!r}.', "Write the ideal answer there.")
-        reason, mechanism, evidence = (_fact(facts[name], f"{name} of {where}") for name in FACT_WEIGHTS)
-        side, wrong = (_facts(meta.get(name), f"{name} of {where}") for name in ("side", "wrong"))
-        return Facts(reason, mechanism, evidence, side, wrong, ideal)
+                f"The meta of {where} has no usable '{place}': {first['msg']}.",
+                'Write each fact as a list of groups of word starts in lower case, such as ["window", "closed|shut"].',
+            ) from error
 
     def weighted(self) -> tuple[tuple[Fact, float], ...]:
         """Return the three facts with their weights."""
         return tuple(zip((self.reason, self.mechanism, self.evidence), FACT_WEIGHTS.values(), strict=True))
-
-
-def _fact(value: Json, where: str) -> Fact:
-    """Read one fact from a list of groups such as "closed|shut"."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise PromptError(f"The {where} is {value!r}.", "Write it as a list of groups of word starts.")
-    groups: list[Group] = []
-    for group in value:
-        members = tuple(group.split("|")) if isinstance(group, str) else ()
-        if not members or any(not member or member != member.strip().lower() for member in members):
-            raise PromptError(
-                f"The {where} has the group {group!r}.", 'Write word starts in lower case, divided by "|".'
-            )
-        groups.append(members)
-    return tuple(groups)
-
-
-def _facts(value: Json, where: str) -> tuple[Fact, ...]:
-    """Read a list of facts."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise PromptError(f"The {where} is {value!r}.", "Write it as a list of lists of groups.")
-    return tuple(_fact(fact, where) for fact in value)
 
 
 def ramp(x: float, start: float, end: float) -> float:
