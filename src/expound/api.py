@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from expound.creation import Given, create, preview
@@ -235,64 +236,21 @@ def export(folder: Folder, out: Folder, *, progress: Progress | None = None) -> 
 
 
 class Handle:
-    """A project folder with the verbs as methods."""
+    """A project folder with the verbs as methods: each is the function above, for this folder and progress."""
 
     def __init__(self, folder: Path, progress: Progress | None = None) -> None:
         self.folder = folder
-        self._progress = progress
-
-    def preview(self) -> str:
-        """Return the first prompts as the model will see them."""
-        return preview(self.folder)
-
-    def run(self, *, rounds: int = 1, wait: bool = True) -> Decision | Waiting:
-        """Walk the whole road."""
-        return run(self.folder, rounds=rounds, wait=wait, progress=self._progress)
-
-    def sample(self) -> int:
-        """Sample the open round's responses."""
-        return sample(self.folder, progress=self._progress)
-
-    def ask(self) -> int:
-        """Make the open round's ballots."""
-        return ask(self.folder, progress=self._progress)
-
-    def serve(self, *, port: int | None = None) -> None:
-        """Serve the rating site until interrupted."""
-        serve(self.folder, port=port, progress=self._progress)
-
-    def invite(self, name: str, *, days: int = 14) -> str:
-        """Invite a rater and return the link."""
-        return invite(self.folder, name, days=days)
-
-    def settle(self, *, round_: int | None = None) -> Settlement:
-        """Weigh the raters."""
-        return settle(self.folder, round_=round_, progress=self._progress)
-
-    def fit(self, *, round_: int | None = None) -> RewardCard:
-        """Fit the reward model."""
-        return fit(self.folder, round_=round_, progress=self._progress)
-
-    def tune(self, *, round_: int | None = None) -> PolicyRecord:
-        """Update the policy with PPO."""
-        return tune(self.folder, round_=round_, progress=self._progress)
-
-    def measure(self, *, round_: int | None = None) -> Decision:
-        """Compare tuned and reference on held-out prompts and decide."""
-        return measure(self.folder, round_=round_, progress=self._progress)
-
-    def report(self, *, round_: int | None = None) -> Path:
-        """Write the page of a round."""
-        return report(self.folder, round_=round_)
-
-    def status(self) -> str:
-        """Return where the project stands."""
-        return status(self.folder)
-
-    def explain(self, text: str, *, source: str = "", reference: bool = False) -> str:
-        """Return the newest policy's explanation."""
-        return explain(self.folder, text, source=source, reference=reference, progress=self._progress)
-
-    def export(self, out: Folder) -> Path:
-        """Write the newest tuned policy as a plain Hugging Face folder."""
-        return export(self.folder, out, progress=self._progress)
+        self.preview = partial(preview, folder)
+        self.run = partial(run, folder, progress=progress)
+        self.sample = partial(sample, folder, progress=progress)
+        self.ask = partial(ask, folder, progress=progress)
+        self.serve = partial(serve, folder, progress=progress)
+        self.invite = partial(invite, folder)
+        self.settle = partial(settle, folder, progress=progress)
+        self.fit = partial(fit, folder, progress=progress)
+        self.tune = partial(tune, folder, progress=progress)
+        self.measure = partial(measure, folder, progress=progress)
+        self.report = partial(report, folder)
+        self.status = partial(status, folder)
+        self.explain = partial(explain, folder, progress=progress)
+        self.export = partial(export, folder, progress=progress)

@@ -46,10 +46,10 @@ def begin(
 ) -> None:
     """Show the version, or the help where no verb is given."""
     if show_version:
-        _say(f"expound {_version()}")
+        typer.echo(f"expound {_version()}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        _say(context.get_help())
+        typer.echo(context.get_help())
 
 
 def _version() -> str:
@@ -80,7 +80,7 @@ def init(
 ) -> None:
     """Make a project folder."""
     handle = expound.init(folder, task=task, model=model, prompts=[*(prompts or [])], example=example)
-    _say(handle.preview())
+    typer.echo(handle.preview())
 
 
 @app.command()
@@ -89,7 +89,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
 ) -> None:
     """Walk an example through two rounds with a simulated panel, to its report."""
-    _say(expound.demo(folder, seed=seed, progress=progress_for(sys.stderr)).text)
+    typer.echo(expound.demo(folder, seed=seed, progress=progress_for(sys.stderr)).text)
 
 
 @app.command()
@@ -103,21 +103,21 @@ def run(
     done = expound.run(folder, rounds=rounds, wait=not no_wait, port=port, progress=progress_for(sys.stderr))
     if isinstance(done, expound.Waiting):
         raise WaitingForPeople(done.what, done.remedy)
-    _say(f"{done.sentence}\n{done.next_step}\nReport: {folder / 'report.html'}")
+    typer.echo(f"{done.sentence}\n{done.next_step}\nReport: {folder / 'report.html'}")
 
 
 @app.command()
 def sample(folder: Folder = HERE) -> None:
     """Sample the open round's responses to the train prompts."""
     expound.sample(folder, progress=progress_for(sys.stderr))
-    _say(expound.status(folder))
+    typer.echo(expound.status(folder))
 
 
 @app.command()
 def ask(folder: Folder = HERE) -> None:
     """Make the open round's ballots; samples first where responses are missing."""
     count = expound.ask(folder, progress=progress_for(sys.stderr))
-    _say(f"{count} ballots.\n{expound.status(folder)}")
+    typer.echo(f"{count} ballots.\n{expound.status(folder)}")
 
 
 @app.command()
@@ -146,7 +146,7 @@ def invite(
     port: PortOption = None,
 ) -> None:
     """Invite a rater; prints a link that works once."""
-    _say(expound.invite(folder, name, days=days, port=port))
+    typer.echo(expound.invite(folder, name, days=days, port=port))
 
 
 @app.command()
@@ -155,9 +155,9 @@ def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
     settlement = expound.settle(folder, round_=round_, progress=progress_for(sys.stderr))
     simulated = " (simulated)"
     names = {rater.id: f"{rater.name}{simulated * (rater.source == 'simulated')}" for rater in expound.raters(folder)}
-    _say(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
-    _say(_skills(settlement, names))
-    _say(expound.status(folder))
+    typer.echo(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
+    typer.echo(_skills(settlement, names))
+    typer.echo(expound.status(folder))
 
 
 def _skills(settlement: Settlement, names: dict[str, str]) -> str:
@@ -175,38 +175,38 @@ def _skills(settlement: Settlement, names: dict[str, str]) -> str:
 def fit(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Fit the reward model to the settlement."""
     card = expound.fit(folder, round_=round_, progress=progress_for(sys.stderr))
-    _say(
+    typer.echo(
         f"The reward orders {card.pair_accuracy:.0%} [{card.pair_accuracy_low:.0%}, {card.pair_accuracy_high:.0%}] of "
         f"{card.pairs} left-out pairs like the panel; length alone {card.length_accuracy:.0%}."
     )
-    _say(expound.status(folder))
+    typer.echo(expound.status(folder))
 
 
 @app.command()
 def tune(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Update the policy with PPO; resumes from the last checkpoint."""
     record = expound.tune(folder, round_=round_, progress=progress_for(sys.stderr))
-    _say(f"Tuned policy {record.id}: {record.ended}.")
-    _say(expound.status(folder))
+    typer.echo(f"Tuned policy {record.id}: {record.ended}.")
+    typer.echo(expound.status(folder))
 
 
 @app.command()
 def measure(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Have tuned and reference compared on held-out prompts, blind, and decide."""
     decision = expound.measure(folder, round_=round_, progress=progress_for(sys.stderr))
-    _say(f"{decision.sentence}\n{decision.next_step}\nReport: {folder / 'report.html'}")
+    typer.echo(f"{decision.sentence}\n{decision.next_step}\nReport: {folder / 'report.html'}")
 
 
 @app.command()
 def report(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Write the self-contained page of a round."""
-    _say(str(expound.report(folder, round_=round_)))
+    typer.echo(str(expound.report(folder, round_=round_)))
 
 
 @app.command()
 def status(folder: Folder = HERE) -> None:
     """Say where the project stands and what to do next."""
-    _say(expound.status(folder))
+    typer.echo(expound.status(folder))
 
 
 @app.command()
@@ -220,7 +220,9 @@ def explain(
     """Explain something with the tuned policy."""
     shown = progress_for(sys.stderr)
     passage = _passage(source)
-    _say(expound.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown))
+    typer.echo(
+        expound.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown)
+    )
 
 
 def _passage(source: str) -> str:
@@ -232,11 +234,7 @@ def _passage(source: str) -> str:
 @app.command()
 def export(folder: Folder, out: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
     """Write the tuned policy as a plain Hugging Face folder."""
-    _say(f"Wrote {expound.export(folder, out, progress=progress_for(sys.stderr))}")
-
-
-def _say(text: str) -> None:
-    typer.echo(text)
+    typer.echo(f"Wrote {expound.export(folder, out, progress=progress_for(sys.stderr))}")
 
 
 def main() -> NoReturn:

@@ -13,7 +13,7 @@ from expound.ports import TuneTask
 from expound.project import Project
 from expound.quality.measure import measure as measure_pairs
 from expound.quality.stopping import decide
-from expound.records import Decision, Evaluation, PolicyRecord, RewardCard, Round, Settlement, Split
+from expound.records import Decision, PolicyRecord, RewardCard, Round, Settlement, Split
 from expound.reward.examples import build_examples
 
 
@@ -106,15 +106,9 @@ def measure(project: Project, current: Round) -> Decision:
         pairs = [book.responses("held_out", policy=policy.id) for policy in (reference, tuned)]
         book.add(ask_blind(pairs[0], pairs[1], settings.measuring, current))
     collect(project, current, "held_out")
-    evaluation = evaluate(project, current, reference.id, tuned.id)
+    judgments = book.judgments("held_out", round_=current.number)
+    responses = {response.id: response for response in book.responses("held_out")}
+    evaluation = measure_pairs(judgments, responses, reference=reference.id, tuned=tuned.id, round_=current.number)
     decision = decide(evaluation, max_rounds=settings.stopping.max_rounds)
     book.add([evaluation, decision])
     return decision
-
-
-def evaluate(project: Project, current: Round, reference: str, tuned: str) -> Evaluation:
-    """Return how often the tuned policy won, with its interval by prompt."""
-    book = project.book
-    judgments = book.judgments("held_out", round_=current.number)
-    responses = {response.id: response for response in book.responses("held_out")}
-    return measure_pairs(judgments, responses, reference=reference, tuned=tuned, round_=current.number)

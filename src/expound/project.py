@@ -201,9 +201,12 @@ class Project:
 
         Errors: ModelNotFound; ModelRefused, also for another model than that of round 1.
         """
+        import torch
+
         from expound.models.loading import load
 
-        threads, name = set_threads(), self.settings.project.model
+        threads, name = free_cores(), self.settings.project.model
+        torch.set_num_threads(threads)
         self.progress.say(f"Loading {name} ({threads} {'thread' if threads == 1 else 'threads'}).")
         loaded = load(name, base=self.folder, say=self.progress.say)
         if any(record.round == 0 and record.id != loaded.identity for record in self.book.policies()):
@@ -410,7 +413,7 @@ def versions() -> dict[str, str]:
 
 
 def free_cores() -> int:
-    """Return the cores that this process may use less those that others keep busy, at least 1.
+    """Return the cores that this process may use, or fewer where OMP_NUM_THREADS says that others keep them busy.
 
     Threads on busy cores spin: sampling with two threads on crowded cores fell to a third of its speed.
     """
@@ -419,12 +422,3 @@ def free_cores() -> int:
     if wanted.isdigit() and int(wanted) > 0:
         return min(cores, int(wanted))
     return cores
-
-
-def set_threads() -> int:
-    """Give torch the free cores and return how many."""
-    import torch
-
-    threads = free_cores()
-    torch.set_num_threads(threads)
-    return threads

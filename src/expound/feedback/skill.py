@@ -79,46 +79,19 @@ class Ways:
 
 @dataclass(frozen=True)
 class Slopes:
-    """First and second derivatives of log P at one η; an infinite cut has none."""
+    """First and second derivatives of log P at one η; an infinite cut has none.
 
-    upper: Floats
-    lower: Floats
-    closeness: Floats
+    `by_eta` is ∂/∂η and `curvature` −∂²/∂η²; `by_high` and `by_low` are by the cuts; `upper_curvature` and
+    `lower_curvature` are σ(1 − σ) at them; `coupling` is ∂²/∂high∂low, which −∂²/∂high² and −∂²/∂low² hold as well.
+    """
 
-    @property
-    def by_eta(self) -> Floats:
-        """Return ∂ log P/∂η."""
-        return self.upper + self.lower - 1
-
-    @property
-    def curvature(self) -> Floats:
-        """Return −∂² log P/∂η²."""
-        return self.upper_curvature + self.lower_curvature
-
-    @property
-    def by_high(self) -> Floats:
-        """Return ∂ log P/∂high."""
-        return 1 - self.upper + self.closeness
-
-    @property
-    def by_low(self) -> Floats:
-        """Return ∂ log P/∂low."""
-        return -self.lower - self.closeness
-
-    @property
-    def upper_curvature(self) -> Floats:
-        """Return σ(1 − σ) at the upper cut."""
-        return self.upper * (1 - self.upper)
-
-    @property
-    def lower_curvature(self) -> Floats:
-        """Return σ(1 − σ) at the lower cut."""
-        return self.lower * (1 - self.lower)
-
-    @property
-    def coupling(self) -> Floats:
-        """Return ∂² log P/∂high∂low, which −∂² log P/∂high² and −∂² log P/∂low² hold as well."""
-        return self.closeness * (1 + self.closeness)
+    by_eta: Floats
+    curvature: Floats
+    by_high: Floats
+    by_low: Floats
+    upper_curvature: Floats
+    lower_curvature: Floats
+    coupling: Floats
 
 
 def log_probability(eta: Floats, bounds: Bounds) -> Floats:
@@ -130,7 +103,17 @@ def log_probability(eta: Floats, bounds: Bounds) -> Floats:
 def slopes(eta: Floats, bounds: Bounds) -> Slopes:
     """Return the derivatives of `log_probability`."""
     closeness = bounds.shrinking / (1 - bounds.shrinking)
-    return Slopes(expit(bounds.high - eta), expit(bounds.low - eta), closeness)
+    upper, lower = expit(bounds.high - eta), expit(bounds.low - eta)
+    upper_curvature, lower_curvature = upper * (1 - upper), lower * (1 - lower)
+    return Slopes(
+        by_eta=upper + lower - 1,
+        curvature=upper_curvature + lower_curvature,
+        by_high=1 - upper + closeness,
+        by_low=-lower - closeness,
+        upper_curvature=upper_curvature,
+        lower_curvature=lower_curvature,
+        coupling=closeness * (1 + closeness),
+    )
 
 
 # --- quality ------------------------------------------------------------------------------------------------------

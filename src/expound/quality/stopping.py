@@ -22,6 +22,17 @@ WHO: dict[Source, str] = {
 }
 ANOTHER_ROUND = "run 'expound run' for another round"
 ALL_USED = "All rounds are used"
+NEXT_STEPS: dict[tuple[Outcome, bool], str] = {
+    ("better", True): f"{ALL_USED}: try the policy with 'expound explain', or raise [stopping] max_rounds to go on.",
+    ("better", False): f"Try the policy with 'expound explain'; if it could be better still, {ANOTHER_ROUND}.",
+    (
+        "not_better",
+        True,
+    ): f"{ALL_USED} and the newest explanations are no gain: keep an earlier policy or the model you "
+    "began with, or change the prompts, what raters are told, or the model, before you raise [stopping] max_rounds.",
+    ("not_better", False): f"To learn from what is said of the new explanations, {ANOTHER_ROUND}.",
+}
+"""By outcome, and whether the round was the last."""
 
 
 def decide(evaluation: Evaluation, *, max_rounds: int) -> Decision:
@@ -70,19 +81,10 @@ def _length(evaluation: Evaluation) -> str:
 
 
 def _next_step(outcome: Outcome, evaluation: Evaluation, *, is_last: bool) -> str:
-    if outcome == "better" and is_last:
-        return f"{ALL_USED}: try the policy with 'expound explain', or raise [stopping] max_rounds to go on."
-    if outcome == "better":
-        return f"Try the policy with 'expound explain'; if it could be better still, {ANOTHER_ROUND}."
-    if outcome == "not_better" and is_last:
-        return (
-            f"{ALL_USED} and the newest explanations are no gain: keep an earlier policy or the model you began with, "
-            "or change the prompts, what raters are told, or the model, before you raise [stopping] max_rounds."
-        )
-    if outcome == "not_better":
-        return f"To learn from what is said of the new explanations, {ANOTHER_ROUND}."
-    go_on = f"{ALL_USED}; raise [stopping] max_rounds to go on." if is_last else f"Then {ANOTHER_ROUND}."
-    return f"{_missing(evaluation)} {go_on}"
+    if outcome == "too_little":
+        go_on = f"{ALL_USED}; raise [stopping] max_rounds to go on." if is_last else f"Then {ANOTHER_ROUND}."
+        return f"{_missing(evaluation)} {go_on}"
+    return NEXT_STEPS[outcome, is_last]
 
 
 def _missing(evaluation: Evaluation) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -204,9 +205,7 @@ def _leave_neither_empty(splits: dict[str, Split], free: Sequence[str]) -> None:
 
 def _raise_confirm(splits: dict[str, Split], free: Sequence[str], of_prompts: Sequence[str]) -> None:
     """Move groups from the far end of train to confirm until that holds 150 prompts."""
-    sizes: dict[str, int] = {}
-    for name in of_prompts:
-        sizes[name] = sizes.get(name, 0) + 1
+    sizes = Counter(of_prompts)
     missing = MANY_CONFIRM - sum(size for name, size in sizes.items() if splits[name] == "confirm")
     for name in reversed([name for name in free if splits[name] == "train"]):
         if missing <= 0:
