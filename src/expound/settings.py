@@ -52,9 +52,7 @@ class AskingSettings(Section):
     """What the raters are asked in a round."""
 
     ballots: tuple[BallotKind, ...] = Field(("comparison",), min_length=1, description="Kinds of question.")
-    count: Positive | Auto = Field(
-        "auto", description="Questions of each kind in a round; auto: 2 a train prompt, 60-600."
-    )
+    count: Positive | Auto = Field("auto", description="Questions of a kind; auto: 2 a train prompt, 60 to 600.")
     overlap: int = Field(3, ge=1, le=20, description="Raters who answer an overlapping question.")
     overlap_share: float = Field(0.2, ge=0, le=1, description="Share of the questions that overlap.")
 
@@ -62,9 +60,7 @@ class AskingSettings(Section):
 class SamplingSettings(Section):
     """How responses are drawn. The distribution is never truncated: PPO needs the probabilities it samples from."""
 
-    temperature: float = Field(
-        0.7, ge=0, le=2, description="Divides the logits of policy and reference alike; 0: greedy."
-    )
+    temperature: float = Field(0.7, ge=0, le=2, description="Divides policy's and reference's logits; 0: greedy.")
     max_new_tokens: int = Field(128, ge=1, le=4096, description="Tokens after which a response is cut.")
     responses_per_prompt: int = Field(
         4, ge=2, le=64, description="Responses a prompt, judged and in PPO; the first round judges half as many again."
@@ -80,16 +76,12 @@ class RewardSettings(Section):
 class PpoSettings(Section):
     """Proximal policy optimisation."""
 
-    live_layers: Positive | Literal["third"] = Field(
-        "third", description="Decoder layers that learn, counted from the top."
-    )
+    live_layers: Positive | Literal["third"] = Field("third", description="Decoder layers that learn, from the top.")
     updates: int = Field(8, ge=1, le=1000, description="Updates a round.")
     episodes: int = Field(32, ge=2, description="Responses sampled for an update.")
     epochs: int = Field(4, ge=1, le=16, description="Passes over the responses of an update.")
     minibatches: int = Field(4, ge=1, le=64, description="Optimiser steps in a pass.")
-    learning_rate: Annotated[float, Field(gt=0)] | Auto = Field(
-        "auto", description="AdamW's, falling linearly; auto: 2e-4."
-    )
+    learning_rate: Annotated[float, Field(gt=0)] | Auto = Field("auto", description="AdamW's, falling; auto: 2e-4.")
     kl_weight: float = Field(0.05, ge=0, description="Weight of the KL to the reference in the reward, at the start.")
     kl_target: Annotated[float, Field(ge=0)] | Auto = Field(
         "auto", description="Nats a response the controller holds; auto: 0.1 a token, at most 6; 0: weight is fixed."

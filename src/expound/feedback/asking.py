@@ -32,9 +32,6 @@ class Question:
         return Ballot(name, self.kind, self.prompt, shown, current.number, split, number)
 
 
-# --- how many -----------------------------------------------------------------------------------------------------
-
-
 def questions(count: int | Literal["auto"], prompts: int) -> int:
     """Return how many questions of each kind a round asks: as set, or two a train prompt between 60 and 600."""
     return min(MOST, max(FEWEST, PER_PROMPT * prompts)) if count == "auto" else count
@@ -57,9 +54,6 @@ def _uses(kind: BallotKind, responses: int) -> int:
     return responses * (responses - 1) // 2 if kind == "comparison" else responses
 
 
-# --- train --------------------------------------------------------------------------------------------------------
-
-
 def ask_train(
     fresh: Sequence[Response], earlier: Sequence[Response], settings: AskingSettings, current: Round
 ) -> tuple[Ballot, ...]:
@@ -72,7 +66,10 @@ def ask_train(
     count = questions(settings.count, len(now))
     ballots: list[Ballot] = []
     for kind in settings.ballots:
-        asked = _comparisons(now, before, count, current) if kind == "comparison" else _ratings(now, count, current)
+        if kind == "comparison":
+            asked = _comparisons(now, before, count, current)
+        else:
+            asked = [Question(kind, one.prompt, (one.id,)) for one in _spread(now, count, current.key(kind))]
         ballots += _with_overlap(asked, settings, current)
     return tuple(sorted(ballots, key=lambda ballot: _draw(current.key("order"), ballot.id)))
 
@@ -84,10 +81,6 @@ def _comparisons(now: Groups, before: Groups, count: int, current: Round) -> lis
     inside = {prompt: _ring_and_diagonals(group) for prompt, group in now.items()}
     pairs = [*looking_back, *_spread(inside, count - len(looking_back), key)]
     return [_with_sides(first, second, key) for first, second in pairs]
-
-
-def _ratings(now: Groups, count: int, current: Round) -> list[Question]:
-    return [Question("rating", found.prompt, (found.id,)) for found in _spread(now, count, current.key("rating"))]
 
 
 def _groups(responses: Sequence[Response], seed: int) -> dict[str, list[Response]]:
@@ -135,9 +128,6 @@ def _with_overlap(asked: Sequence[Question], settings: AskingSettings, current: 
     ]
 
 
-# --- held out -----------------------------------------------------------------------------------------------------
-
-
 def ask_blind(
     reference: Sequence[Response], tuned: Sequence[Response], settings: MeasuringSettings, current: Round
 ) -> tuple[Ballot, ...]:
@@ -156,9 +146,6 @@ def ask_blind(
     ]
     ballots = [question.copy(copy, current, "held_out") for question in asked for copy in range(settings.overlap)]
     return tuple(sorted(ballots, key=lambda ballot: _draw(key, ballot.id)))
-
-
-# --- drawing ------------------------------------------------------------------------------------------------------
 
 
 def _with_sides(first: Response, second: Response, key: SamplingKey) -> Question:

@@ -107,10 +107,6 @@ class Evidence:
         """Return the group of each scale."""
         return np.array([self.groups.index(scale.group) for scale in self.scales], dtype=np.intp)
 
-    def per_facet(self, values: Floats) -> Floats:
-        """Return the sums of values [judgments] over the judgments of each facet."""
-        return totals(self.facet, values, len(self.facets))
-
     def per_group(self, values: Floats) -> Floats:
         """Return the sums of values [facets] over the facets of each group."""
         return totals(self.group_of_facet, values, len(self.groups))

@@ -231,7 +231,7 @@ def ways_step(evidence: Evidence, ways: Ways, quality: Quality, priors: Priors) 
         widening = at.coupling * (high - low) ** 2
         bending = high**2 * at.upper_curvature + low**2 * at.lower_curvature + widening
         terms = (gradient * x, gradient, curvature * x * x, curvature * x, curvature, along, share * bending)
-        sums += np.stack([evidence.per_facet(term) for term in terms])
+        sums += np.stack([totals(evidence.facet, term, len(evidence.facets)) for term in terms])
     return _apply(ways, priors, evidence, sums)
 
 

@@ -60,9 +60,6 @@ def _said(judgment: Comparison | Rating) -> tuple[object, ...]:
     return (*about, judgment.response, judgment.value, judgment.scale)
 
 
-# --- responses ----------------------------------------------------------------------------------------------------
-
-
 def _verdicts(evidence: Evidence, found: Fit) -> tuple[Verdict, ...]:
     count = len(evidence.responses)
     right = np.bincount(evidence.second, minlength=count + 1)[:count]
@@ -83,9 +80,6 @@ def _pairs(evidence: Evidence, found: Fit) -> tuple[PairVerdict, ...]:
     names = evidence.responses
     rows = zip(low[places].tolist(), high[places].tolist(), likely, strict=True)
     return tuple(PairVerdict(names[one], names[two], OVERALL, p) for one, two, p in rows)
-
-
-# --- raters -------------------------------------------------------------------------------------------------------
 
 
 def skill_of(discrimination: Floats) -> tuple[Floats, Floats]:

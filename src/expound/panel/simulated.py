@@ -75,7 +75,10 @@ class SimulatedPanel:
         with progress.bar(f"simulated judgments ({split})", len(ballots)) as advance:
             for start in range(0, len(ballots), BATCH):
                 batch = ballots[start : start + BATCH]
-                seen = _utilities(batch, prompts, responses)
+                shown = {id_: responses[id_] for one in batch for id_ in one.responses}
+                seen = {
+                    id_: gold_of(prompts[one.prompt], one.text, finished=one.finished) for id_, one in shown.items()
+                }
                 self._book.answer([self._answer(one, seen, responses) for one in batch])
                 advance(len(batch))
 
@@ -85,7 +88,7 @@ class SimulatedPanel:
         seen = [
             habit.sign * utilities[id_]
             + habit.noise * float(generator.standard_normal())
-            + _liking(habit, responses[id_])
+            + habit.length_liking * max(0, len(responses[id_].text.split()) - 35) / 15
             for id_ in ballot.responses
         ]
         judgment = _judgment(habit, ballot, seen)
@@ -95,18 +98,6 @@ class SimulatedPanel:
         """Return who answers: copies of one question go to different raters."""
         order = keyed_generator("panel", self._seed, list(ballot.question)).permutation(len(HABITS))
         return HABITS[int(order[ballot.copy % len(HABITS)])]
-
-
-def _utilities(
-    ballots: list[Ballot], prompts: Mapping[str, Prompt], responses: Mapping[str, Response]
-) -> dict[str, float]:
-    wanted = {id_ for ballot in ballots for id_ in ballot.responses}
-    found = [responses[id_] for id_ in sorted(wanted)]
-    return {one.id: gold_of(prompts[one.prompt], one.text, finished=one.finished) for one in found}
-
-
-def _liking(habit: Habit, response: Response) -> float:
-    return habit.length_liking * max(0, len(response.text.split()) - 35) / 15
 
 
 def _judgment(habit: Habit, ballot: Ballot, seen: list[float]) -> Judgment:

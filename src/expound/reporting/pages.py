@@ -41,19 +41,16 @@ def write_report(book: Book, given: ReportInput, folder: Path) -> Path:
 
 def render(report: Report) -> str:
     """Return the page: self-contained, without a script, every text escaped."""
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            report=report,
-            win_chart=_win_chart(report),
-            gold_chart=_gold_chart(report),
-            curves=_curves(report.metrics),
-            card_chart=_card_chart(report.card),
-            seconds_chart=_seconds_chart(report.seconds),
-            # A resumed tuning says its alarms again; the newest of a name counts.
-            alarms={alarm.name: alarm for alarm in report.alarms}.values(),
-        )
+    template = _environment().get_template("report.html")
+    return template.render(
+        report=report,
+        win_chart=_win_chart(report),
+        gold_chart=_gold_chart(report),
+        curves=_curves(report.metrics),
+        card_chart=_card_chart(report.card),
+        seconds_chart=_seconds_chart(report.seconds),
+        # A resumed tuning says its alarms again; the newest of a name counts.
+        alarms={alarm.name: alarm for alarm in report.alarms}.values(),
     )
 
 

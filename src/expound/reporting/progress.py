@@ -38,16 +38,10 @@ class Pace:
         """Return how much is done, rounded down, so that 100 means finished."""
         return 100 * self.done // self.total if self.total else 100
 
-    @property
-    def seconds_left(self) -> float | None:
-        """Return the seconds left at the pace of this run, or None before its first step."""
-        steps = self.done - self.begun_with
-        return self.seconds / steps * max(self.total - self.done, 0) if steps > 0 else None
-
     def left(self) -> str:
-        """Return the time left in words, or an empty string while nobody can say."""
-        seconds = self.seconds_left
-        return "" if seconds is None else f"about {in_words(seconds)} left"
+        """Return the time left at the pace of this run, in words, or an empty string before its first step."""
+        steps = self.done - self.begun_with
+        return f"about {in_words(self.seconds / steps * max(self.total - self.done, 0))} left" if steps > 0 else ""
 
     def ending(self) -> str:
         """Return how the work ended."""

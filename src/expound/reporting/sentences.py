@@ -27,32 +27,27 @@ class Known:
 
 def headline(known: Known) -> str:
     """Return tuned against reference in one line, with its interval; a simulated panel is named first."""
-    who = "Simulated panel: " if known.is_simulated else ""
+    told = _told(known)
+    return f"Simulated panel: {told}" if known.is_simulated else told[0].upper() + told[1:]
+
+
+def _told(known: Known) -> str:
     change = gold_change(known)
     if change is not None and change.difference is not None and change.interval is not None:
         low, high = change.interval
         figures = f"{change.difference:+z.3f} [{low:+z.3f}, {high:+z.3f}]".replace("-", "−")
-        return f"{who}hidden utility {figures} over the reference"
-    if known.evaluation is not None:
-        share = f"{known.evaluation.win_rate:.0%}{_interval(known.evaluation)}"
-        return _capital(f"{who}tuned preferred in {share} of held-out comparisons")
-    return _capital(f"{who}round {known.round} is not decided yet")
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+        return f"hidden utility {figures} over the reference"
+    if known.evaluation is None:
+        return f"round {known.round} is not decided yet"
+    interval = known.evaluation.interval
+    range_ = f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else ""
+    return f"tuned preferred in {known.evaluation.win_rate:.0%}{range_} of held-out comparisons"
 
 
 def gold_change(known: Known) -> GoldLine | None:
     """Return the hidden utility of the round's tuned policy as sampled, where there is one."""
     lines = [line for line in known.gold if line.policy == "tuned" and line.how == "sampled"]
     return next((line for line in lines if line.round == known.round), None)
-
-
-def _interval(evaluation: Evaluation) -> str:
-    if evaluation.interval is None:
-        return ""
-    return f" [{evaluation.interval[0]:.0%}, {evaluation.interval[1]:.0%}]"
 
 
 def limits(known: Known, raters: int) -> tuple[str, ...]:

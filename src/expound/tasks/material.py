@@ -83,16 +83,14 @@ def assign_splits(prompts: Sequence[Prompt], settled: Sequence[Prompt] = ()) -> 
     known = _given_splits(prompts, settled)
     names = dict.fromkeys(_group(prompt) for prompt in prompts)
     ends = FEW_ENDS if len(prompts) < FEW else ENDS
-    splits = {name: known.get(name) or _fallen(_hash(name), ends) for name in names}
+    fallen = {name: next(split for split in ends if _hash(name) < ends[split]) for name in names}
+    splits = fallen | {name: split for name, split in known.items() if name in fallen}
     free = sorted((name for name in names if name not in known), key=_hash)
     if len(prompts) < FEW:
         _leave_neither_empty(splits, free)
     elif len(prompts) >= MANY:
         _raise_confirm(splits, free, [_group(prompt) for prompt in prompts])
     return tuple(replace(prompt, split=splits[_group(prompt)]) for prompt in prompts)
-
-
-# --- files --------------------------------------------------------------------------------------------------------
 
 
 def _files(folder: Path, pattern: str) -> Sequence[Path]:
@@ -143,9 +141,6 @@ def _check_unique(found: Sequence[Place]) -> None:
         ids[prompt.id] = names[prompt.name] = where
 
 
-# --- one line -----------------------------------------------------------------------------------------------------
-
-
 def _text(columns: Mapping[str, Json], column: str, where: str) -> str | None:
     value = columns.get(column)
     if value is None:
@@ -164,9 +159,6 @@ def _split(given: str | None, where: str) -> Split | None:
         if split == given:
             return split
     raise PromptError(f"{where}: there is no split '{given}'.", nearest(given, SPLITS))
-
-
-# --- splits -------------------------------------------------------------------------------------------------------
 
 
 def _group(prompt: Prompt) -> str:
@@ -188,10 +180,6 @@ def _given_splits(prompts: Sequence[Prompt], settled: Sequence[Prompt]) -> dict[
                 "A group belongs to one split: what is learnt from one member tells too much about another.",
             )
     return given | known
-
-
-def _fallen(place: float, ends: Mapping[Split, float]) -> Split:
-    return next(split for split, end in ends.items() if place < end)
 
 
 def _leave_neither_empty(splits: dict[str, Split], free: Sequence[str]) -> None:
