@@ -19,9 +19,9 @@ from expound.tasks.material import read_prompts
 Given = str | Path | Mapping[str, Json]
 PEOPLE_TOML = """[project]
 format = 1
-name = {name}
-task = {task}
-model = {model}
+name = {}
+task = {}
+model = {}
 prompts = "prompts/*"
 
 [panel]
@@ -90,8 +90,9 @@ def _write(target: Path, name: str, task: str, model: str, prompts: Sequence[Giv
         raise PromptError("one text was given where a list of prompts belongs.", "Put it into brackets.")
     if not prompts:
         raise PromptError("a project needs prompts, and none were given.", "Give --prompts FILE, or --example answer.")
-    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in _strings(name, task, model).items()}
-    write_file(target / "project.toml", PEOPLE_TOML.format(**texts))
+    here = Path(model)  # a folder or file, which is to be found from wherever the command is called
+    told = (name, task, str(here.resolve()) if here.exists() else model)
+    write_file(target / "project.toml", PEOPLE_TOML.format(*(json.dumps(one, ensure_ascii=False) for one in told)))
     lines = [
         json.dumps({"text": given} if isinstance(given, str) else dict(given), ensure_ascii=False)
         for given in prompts
@@ -102,12 +103,6 @@ def _write(target: Path, name: str, task: str, model: str, prompts: Sequence[Giv
     for given in prompts:
         if isinstance(given, Path):
             _copy_prompts(given, target / "prompts")
-
-
-def _strings(name: str, task: str, model: str) -> dict[str, str]:
-    # A model in a folder or file keeps working wherever the command is called from.
-    here = Path(model)
-    return {"name": name, "task": task, "model": str(here.resolve()) if here.exists() else model}
 
 
 def _copy_prompts(source: Path, folder: Path) -> None:

@@ -22,7 +22,7 @@ from expound.project import Project, open_project
 from expound.records import Prompt, Response, Round, SamplingKey
 from expound.reporting.pages import write_report
 from expound.statistics import bootstrap_interval
-from expound.text import copied_share, finished_part, repetition_share
+from expound.text import copied_words, finished_part, repeated_ngrams, words
 
 ROUNDS = 2
 GREEDY_TOKENS = 64
@@ -132,14 +132,20 @@ def _compare(reference: Sequence[float], tuned: Sequence[float], how: How, round
 
 
 def form_of(project: Project, policy: str) -> dict[str, float]:
-    """Return what the held-out responses of a policy look like: words, and shares finished, copied and repeated."""
+    """Return what the held-out responses of a policy look like: words, and shares finished, copied and repeated.
+
+    Copied are words in runs of nine from the source, repeated are runs of three words that stood there before.
+    """
     prompts = {prompt.id: prompt for prompt in project.book.prompts("held_out")}
     responses = project.book.responses("held_out", policy=policy)
+    sizes = [len(words(found.text)) for found in responses]
+    copied = [copied_words(found.text, prompts[found.prompt].source) for found in responses]
+    repeated = [repeated_ngrams(found.text) for found in responses]
     return {
         "words": fmean(len(found.text.split()) for found in responses),
         "finished": fmean(found.finished for found in responses),
-        "copied": fmean(copied_share(found.text, prompts[found.prompt].source) for found in responses),
-        "repeated": fmean(repetition_share(found.text) for found in responses),
+        "copied": fmean(count / max(1, size) for count, size in zip(copied, sizes, strict=True)),
+        "repeated": fmean(count / max(1, size - 2) for count, size in zip(repeated, sizes, strict=True)),
     }
 
 

@@ -97,9 +97,6 @@ class Project:
                 "Raise it in project.toml if going on is worth it.",
             )
         self.load_prompts()
-        return self._begin(number)
-
-    def _begin(self, number: int) -> Round:
         frozen = dump(self.settings)
         current = Round(number, self.settings.project.seed, frozen, json.dumps(versions(), sort_keys=True))
         folder = self.round_folder(current)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,11 +43,7 @@ class Criterion(Form):
             raise TaskError(
                 f"criterion '{self.name}' has the scale points {values}.", "Number them in steps of one, lowest first."
             )
-        for point in self.points:
-            self._check(point)
-
-    def _check(self, point: Point) -> None:
-        for language in self.question:
+        for point, language in product(self.points, self.question):
             label, meaning = point.label.get(language, ""), point.meaning.get(language, "")
             if not label or not meaning or len(label) > MAX_LABEL:
                 raise TaskError(

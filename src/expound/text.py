@@ -97,12 +97,16 @@ def words(text: str) -> tuple[str, ...]:
 
 def lower_words(text: str) -> tuple[str, ...]:
     """List the words of text in lower case, with plain apostrophes."""
-    return tuple(word.lower().replace("’", "'") for word in words(text))
+    return tuple(map(_plain, words(text)))
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("’", "'")
 
 
 def is_function_word(word: str) -> bool:
     """Say whether a word carries grammar rather than content."""
-    return word.lower().replace("’", "'") in FUNCTION_WORDS
+    return _plain(word) in FUNCTION_WORDS
 
 
 def content_words(text: str) -> tuple[str, ...]:
@@ -113,10 +117,7 @@ def content_words(text: str) -> tuple[str, ...]:
 @lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """Take the common English endings off a word, so that slow, slowed, slowing and slowly are one stem."""
-    base = word.lower().replace("’", "'")
-    if base.endswith("'s"):
-        base = base[:-2]
-    base = base.rstrip("'")
+    base = _plain(word).removesuffix("'s").rstrip("'")
     for ending, left in (("ies", "y"), ("ied", "y"), ("sses", "ss"), ("ily", "y"), ("ss", "ss"), ("us", "us")):
         if base.endswith(ending) and len(base) - len(ending) >= 2:
             return _close(base[: len(base) - len(ending)] + left)
@@ -193,12 +194,6 @@ def repeated_ngrams(text: str, n: int = 3) -> int:
     return len(grams) - len(set(grams))
 
 
-def repetition_share(text: str, n: int = 3) -> float:
-    """Give the share of runs of n words that stood in the text before, 0 to 1."""
-    total = len(words(text)) - n + 1
-    return repeated_ngrams(text, n) / total if total > 0 else 0.0
-
-
 def copied_words(text: str, source: str, run: int = 9) -> int:
     """Count the words of text that lie in runs of at least `run` words of the source, case and marks aside."""
     tokens = lower_words(text)
@@ -208,9 +203,3 @@ def copied_words(text: str, source: str, run: int = 9) -> int:
         if gram in known:
             copied[start : start + run] = [True] * run
     return sum(copied)
-
-
-def copied_share(text: str, source: str, run: int = 9) -> float:
-    """Give the share of the words of text that lie in runs of at least `run` words of the source, 0 to 1."""
-    total = len(words(text))
-    return copied_words(text, source, run) / total if total else 0.0

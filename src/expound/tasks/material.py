@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -59,6 +59,9 @@ def parse_prompt(columns: Mapping[str, Json], where: str, name: str) -> Prompt:
     words = {column: _text(columns, column, where) for column in COLUMNS if column != "meta"}
     if not words["text"]:
         raise PromptError(f"{where}: 'text' is missing or empty.", "Say in 'text' what is asked.")
+    given, split = words["split"], next((split for split in SPLITS if split == words["split"]), None)
+    if given is not None and split is None:
+        raise PromptError(f"{where}: there is no split '{given}'.", nearest(given, SPLITS))
     meta = columns.get("meta")
     if meta is not None and not isinstance(meta, Mapping):
         raise PromptError(f"{where}: 'meta' is {meta!r}.", "Give an object, or leave it out.")
@@ -67,7 +70,7 @@ def parse_prompt(columns: Mapping[str, Json], where: str, name: str) -> Prompt:
         reference=words["reference"],
         gold=words["gold"],
         group=words["group"],
-        split=_split(words["split"], where),
+        split=split,
         meta=meta or {},
     )
 
@@ -110,22 +113,16 @@ def _files(folder: Path, pattern: str) -> Sequence[Path]:
 
 
 def _read(path: Path) -> Sequence[Place]:
-    found = list(_read_lines(path) if path.suffix.lower() == ".jsonl" else _read_text(path))
-    if not found:
+    if path.suffix.lower() == ".jsonl":
+        lines = [
+            (f"{path}: line {number}", line, f"{path.stem}-{number}") for number, line in json_lines(path, PromptError)
+        ]
+    else:
+        text = read_text(path, PromptError)
+        lines = [(str(path), {"text": text}, path.stem)] if text.strip() else []
+    if not lines:
         raise PromptError(f"{path} is empty.", "Put a prompt into it, or remove it.")
-    return found
-
-
-def _read_lines(path: Path) -> Iterator[Place]:
-    for number, columns in json_lines(path, PromptError):
-        where = f"{path}: line {number}"
-        yield where, parse_prompt(columns, where, f"{path.stem}-{number}")
-
-
-def _read_text(path: Path) -> Iterator[Place]:
-    text = read_text(path, PromptError)
-    if text.strip():
-        yield str(path), parse_prompt({"text": text}, str(path), path.stem)
+    return [(where, parse_prompt(columns, where, name)) for where, columns, name in lines]
 
 
 def _check_unique(found: Sequence[Place]) -> None:
@@ -150,15 +147,6 @@ def _text(columns: Mapping[str, Json], column: str, where: str) -> str | None:
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise PromptError(f"{where}: '{column}' holds half of a character.", "Mend the text.")
     return value.strip() or None
-
-
-def _split(given: str | None, where: str) -> Split | None:
-    if given is None:
-        return None
-    for split in SPLITS:
-        if split == given:
-            return split
-    raise PromptError(f"{where}: there is no split '{given}'.", nearest(given, SPLITS))
 
 
 def _group(prompt: Prompt) -> str:
