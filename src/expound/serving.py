@@ -62,7 +62,7 @@ def serve_project(project: Project, listener: socket.socket, *, until_stdin_clos
     from expound.web.app import build
 
     admission = Admission(project.book)
-    app = build(project.book, PeopleQueue(project.book, admission), admission, project.task.rubric, project.settings)
+    app = build(project.book, PeopleQueue(project.book, admission), admission, project.task, project.settings)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
     if until_stdin_closes:
         threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()

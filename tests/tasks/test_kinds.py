@@ -40,7 +40,7 @@ def test_braces_and_places_in_a_prompt_are_text(answer: Task) -> None:
 
 
 def test_the_built_in_task_speaks_both_languages_on_anchored_scales(answer: Task) -> None:
-    rubric = answer.rubric
+    rubric = answer
     assert built_in() == ("answer",)
     assert [criterion.name for criterion in rubric.criteria] == ["reason", "shown", "clarity", "trust", "overall"]
     for words in (rubric.comparison, rubric.guidelines, *(criterion.question for criterion in rubric.criteria)):
@@ -59,15 +59,15 @@ def test_the_built_in_task_speaks_both_languages_on_anchored_scales(answer: Task
 
 
 def test_the_guidelines_are_half_a_page(answer: Task) -> None:
-    assert 150 <= len(answer.rubric.guidelines["en"].split()) <= 320
-    assert 250 <= len(answer.rubric.guidelines["zh"]) <= 600
+    assert 150 <= len(answer.guidelines["en"].split()) <= 320
+    assert 250 <= len(answer.guidelines["zh"]) <= 600
 
 
 def test_an_own_task_is_read_from_the_project(tmp_path: Path) -> None:
     own = ANSWER.replace('name = "answer"', 'name = "incident"', 1).replace("Text: {source}", "Log: {source}")
     (tmp_path / "task.toml").write_text(own, encoding="utf-8-sig")
     task = load("incident", tmp_path)
-    assert (task.name, task.rubric.name) == ("incident", "incident")
+    assert task.name == "incident"
     assert task.render(prompt_of("Why?", "12:00 stop")).user.startswith("Log: 12:00 stop")
     with pytest.raises(TaskError, match="Did you mean 'incident'"):
         load("incidents", tmp_path)

@@ -32,7 +32,8 @@ def headline(known: Known) -> str:
 
 
 def _told(known: Known) -> str:
-    change = gold_change(known)
+    lines = (line for line in known.gold if (line.policy, line.round, line.how) == ("tuned", known.round, "sampled"))
+    change = next(lines, None)
     if change is not None and change.difference is not None and change.interval is not None:
         low, high = change.interval
         figures = f"{change.difference:+z.3f} [{low:+z.3f}, {high:+z.3f}]".replace("-", "−")
@@ -42,12 +43,6 @@ def _told(known: Known) -> str:
     interval = known.evaluation.interval
     range_ = f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else ""
     return f"tuned preferred in {known.evaluation.win_rate:.0%}{range_} of held-out comparisons"
-
-
-def gold_change(known: Known) -> GoldLine | None:
-    """Return the hidden utility of the round's tuned policy as sampled, where there is one."""
-    lines = [line for line in known.gold if line.policy == "tuned" and line.how == "sampled"]
-    return next((line for line in lines if line.round == known.round), None)
 
 
 def limits(known: Known, raters: int) -> tuple[str, ...]:

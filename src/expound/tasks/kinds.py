@@ -9,7 +9,6 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -25,22 +24,15 @@ PLACES = ("text", "source")
 OWN_FILE = "task.toml"
 
 
-class TaskFile(Rubric):
-    """All that a task file holds: its rubric and how a prompt is put to the model."""
+class Task(Rubric):
+    """A kind of explanation: its rubric, and how a prompt is put to the model.
+
+    `template` has {text} for the question and may have {source} for the passage.
+    """
 
     system: str
     template: str
     criteria: tuple[Criterion, ...] = Field(min_length=1)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A kind of explanation. `template` has {text} for the question and may have {source} for the passage."""
-
-    name: str
-    system: str
-    template: str
-    rubric: Rubric
 
     def render(self, prompt: Prompt) -> Conversation:
         """Return the prompt as the model will see it; without a source, its paragraphs of the template are left out."""
@@ -80,13 +72,13 @@ def parse(text: str, where: str) -> Task:
     """
     try:
         # Strict mode refuses a list for a tuple in Python data but not in JSON, which is what TOML arrays mean.
-        file = TaskFile.model_validate_json(json.dumps(tomllib.loads(text), default=str))
+        task = Task.model_validate_json(json.dumps(tomllib.loads(text), default=str))
     except tomllib.TOMLDecodeError as error:
         raise TaskError(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
     except ValidationError as error:
         raise _explain(error, where) from error
-    _check_template(file.template, where)
-    return Task(file.name, file.system, file.template, file)
+    _check_template(task.template, where)
+    return task
 
 
 def _check_template(template: str, where: str) -> None:
@@ -115,7 +107,7 @@ def _known(path: tuple[int | str, ...]) -> tuple[str, ...]:
     """Return the keys that may stand where an unknown one does."""
     forms: Mapping[str, type[Form]] = {"criteria": Criterion, "points": Point, "length": Length}
     tables = [step for step in path[:-1] if isinstance(step, str)]
-    return tuple((forms[tables[-1]] if tables else TaskFile).model_fields)
+    return tuple((forms[tables[-1]] if tables else Task).model_fields)
 
 
 def _unknown(name: str, known: Sequence[str]) -> TaskError:
