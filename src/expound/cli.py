@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import signal
+import socket
 import sys
 import tempfile
 import traceback
@@ -129,8 +130,6 @@ def serve(folder: Folder = HERE, port: PortOption = None) -> None:
 @app.command("serve-child", hidden=True)
 def serve_child(folder: Path, handle: int) -> None:
     """Serve the rating site on an inherited socket until standard input closes."""
-    import socket
-
     from expound.project import open_project
     from expound.serving import serve_project
 

@@ -53,14 +53,10 @@ def create(folder: Path, *, task: str, model: str, prompts: Sequence[Given], exa
             _write(staging, folder.resolve().name, task, model, prompts)
         _check(staging, folder)
     if target != folder:
-        _move_up(target)
-
-
-def _move_up(target: Path) -> None:
-    # project.toml comes last: without it the folder is no project.
-    for entry in sorted(target.iterdir(), key=lambda entry: entry.name == "project.toml"):
-        entry.rename(target.parent / entry.name)
-    target.rmdir()
+        # project.toml comes last: without it the folder is no project.
+        for entry in sorted(target.iterdir(), key=lambda entry: entry.name == "project.toml"):
+            entry.rename(folder / entry.name)
+        target.rmdir()
 
 
 def _check(staging: Path, folder: Path) -> None:

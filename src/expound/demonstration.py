@@ -138,15 +138,12 @@ def form_of(project: Project, policy: str) -> dict[str, float]:
     """
     prompts = {prompt.id: prompt for prompt in project.book.prompts("held_out")}
     responses = project.book.responses("held_out", policy=policy)
-    sizes = [len(words(found.text)) for found in responses]
-    copied = [copied_words(found.text, prompts[found.prompt].source) for found in responses]
-    repeated = [repeated_ngrams(found.text) for found in responses]
-    return {
-        "words": fmean(len(found.text.split()) for found in responses),
-        "finished": fmean(found.finished for found in responses),
-        "copied": fmean(count / max(1, size) for count, size in zip(copied, sizes, strict=True)),
-        "repeated": fmean(count / max(1, size - 2) for count, size in zip(repeated, sizes, strict=True)),
-    }
+    rows = []
+    for found in responses:
+        text, size = found.text, len(words(found.text))
+        copied = copied_words(text, prompts[found.prompt].source) / max(1, size)
+        rows.append((len(text.split()), found.finished, copied, repeated_ngrams(text) / max(1, size - 2)))
+    return dict(zip(("words", "finished", "copied", "repeated"), map(fmean, zip(*rows, strict=True)), strict=True))
 
 
 def _terminal_text(project: Project, last: Round, gold: Sequence[GoldLine]) -> str:

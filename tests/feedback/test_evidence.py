@@ -22,7 +22,6 @@ def test_categories_rise_with_the_left(strength: int, ties: bool, choices: tuple
     evidence = collect(said)
     assert evidence.category.tolist() == list(range(len(choices)))
     assert evidence.scales == (Scale(Group("comparison", "overall"), len(choices)),)
-    assert evidence.scales[0].is_symmetric
 
 
 def test_ratings_count_from_their_lowest_point() -> None:

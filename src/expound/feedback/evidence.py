@@ -40,15 +40,10 @@ class Facet:
 
 @dataclass(frozen=True, order=True)
 class Scale:
-    """The categories that judgments of a group could choose from; those of comparisons mirror each other."""
+    """The categories that judgments of a group could choose from; the cuts of comparisons mirror each other about 0."""
 
     group: Group
     categories: int
-
-    @property
-    def is_symmetric(self) -> bool:
-        """Return whether the cuts between the categories mirror each other about 0."""
-        return self.group.kind == "comparison"
 
 
 @dataclass(frozen=True)

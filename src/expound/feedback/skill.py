@@ -301,7 +301,7 @@ def first_cuts(evidence: Evidence) -> Floats:
         below = np.cumsum(seen)[:-1]
         inner = START_STRETCH * np.log(below / (seen.sum() - below))
         inner = inner[0] + np.append(0.0, np.cumsum(np.maximum(np.diff(inner), START_GAP)))
-        cuts[number, 1 : scale.categories] = (inner - inner[::-1]) / 2 if scale.is_symmetric else inner
+        cuts[number, 1 : scale.categories] = (inner - inner[::-1]) / 2 if scale.group.kind == "comparison" else inner
     return cuts
 
 
@@ -330,7 +330,7 @@ def cuts_step(evidence: Evidence, ways: Ways, quality: Quality) -> Ways:
 
 def _moved(cuts: Floats, gradient: Floats, matrix: Floats, scale: Scale) -> Floats:
     """Return the cuts of one scale after a step that keeps them mirrored, in order and apart."""
-    free = _mirror(cuts.size) if scale.is_symmetric else np.eye(cuts.size)
+    free = _mirror(cuts.size) if scale.group.kind == "comparison" else np.eye(cuts.size)
     step = np.linalg.solve(free.T @ matrix @ free + CUT_RIDGE * np.eye(free.shape[1]), free.T @ gradient)
     change = free @ np.clip(step, -LONGEST_STEP, LONGEST_STEP)
     while (np.diff(cuts + change) < LEAST_GAP).any() and np.abs(change).max() > 0:

@@ -7,15 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from expound.ports import Advance, Progress
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress as RichBars
-
 SECONDS_BETWEEN_LINES = 10.0
+FIELDS = ("description", "fields[left]", "fields[note]")
 Clock = Callable[[], float]
 
 
@@ -104,10 +101,16 @@ class RichProgress:
 
     def __init__(self, stream: TextIO | None = None, clock: Clock = time.monotonic) -> None:
         from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as RichBars
 
+        # Rich forgets steps that are older than half a minute, and one update takes about that long: the time is ours.
+        what, left, note = (TextColumn(f"{{task.{name}}}", markup=False) for name in FIELDS)
         self._console = Console(file=stream or sys.stderr)
+        self._bars = RichBars(
+            what, BarColumn(), MofNCompleteColumn(), left, note, console=self._console, transient=True
+        )
         self._clock = clock
-        self._bars = _bars(self._console)
         self._open = 0
 
     @contextmanager
@@ -138,18 +141,3 @@ class RichProgress:
     def say(self, line: str) -> None:
         """Print one line."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _bars(console: Console) -> RichBars:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as RichBars
-
-    # Rich forgets steps that are older than half a minute, and one update takes about that long: the time left is ours.
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}", markup=False),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    return RichBars(*columns, console=console, transient=True)

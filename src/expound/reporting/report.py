@@ -157,10 +157,8 @@ def _pair(
 
 
 def _raters(book: Book, skills: Sequence[Skill]) -> tuple[RaterLine, ...]:
-    raters = {rater.id: rater for rater in book.raters()}
-    lines = []
-    for skill in sorted(skills, key=lambda found: (-found.skill, found.rater)):
-        rater = raters.get(skill.rater)
-        name, source = (rater.name, rater.source) if rater else (skill.rater, "")
-        lines.append(RaterLine(name, source, skill.n >= FEW_JUDGMENTS, skill))
-    return tuple(lines)
+    known = {rater.id: (rater.name, rater.source) for rater in book.raters()}
+    best_first = sorted(skills, key=lambda found: (-found.skill, found.rater))
+    return tuple(
+        RaterLine(*known.get(skill.rater, (skill.rater, "")), skill.n >= FEW_JUDGMENTS, skill) for skill in best_first
+    )
