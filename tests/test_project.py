@@ -84,7 +84,7 @@ def test_the_lock_dies_with_its_holder(folder: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         with locked(folder):
-            pass
+            assert (folder / "expound.lock").read_text(encoding="utf-8") == str(os.getpid())
 
 
 def test_the_lock_is_let_go_of_after_an_error(folder: Path) -> None:

@@ -506,9 +506,11 @@ def test_nobody_is_waited_for_at_a_site_that_has_ended() -> None:
 
 def test_the_last_answer_counts_though_the_site_has_ended() -> None:
     desk = Desk(questions=1)
-    alive = [True]
+    notes, alive = Notes(), [True]
     people = People(desk.book, wait=True, is_served=lambda: bool(alive.pop()), sleep=Sleeper(lambda: desk.judge("ana")))
-    people.collect(ROUND, "train", Notes())
+    people.collect(ROUND, "train", notes)
+    assert len(desk.book.judgments("train")) == 1
+    assert notes.lines[-1] == "Everything is judged; going on."
 
 
 def test_the_ferry_case_is_a_ballot_like_any_other() -> None:
