@@ -100,12 +100,8 @@ def _greedy(project: Project, policy: Policy, prompts: Sequence[Prompt], progres
     update = {"temperature": 0.0, "max_new_tokens": GREEDY_TOKENS}
     sampling = project.settings.sampling.model_copy(update=update)
     key = SamplingKey(project.settings.project.seed, 0, "greedy")
-    found: list[Response] = []
-    with progress.bar("greedy explanations", len(prompts)) as advance:
-        for chunk in policy.chunks(prompts):
-            found.extend(policy.sample(chunk, 1, sampling, key))
-            advance(len(chunk))
-    return _cut(found)
+    with progress.bar("greedy explanations", len(prompts)):
+        return _cut(policy.sample(prompts, 1, sampling, key))
 
 
 def _cut(responses: Sequence[Response]) -> list[Response]:

@@ -16,10 +16,10 @@ from torch.nn import Parameter, functional
 from transformers import DynamicCache
 
 from expound.errors import ModelRefused, PromptError, SettingsError
-from expound.models.cut import CUT_TOLERANCE, branch_of, cut_law_gap, decoder_of, layers_of, shared_copy
+from expound.models.cut import CUT_TOLERANCE, branch_of, cut_law_gap, decoder_of, layers_of, shared_copy, trunk_of
 from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
 from expound.models.head import head_of, response_logprobs
-from expound.models.layout import lay_out, predicting, reference_pass, run_layout
+from expound.models.layout import lay_out, predicting, read_responses, reference_pass, run_layout
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.low_rank import make_low_rank, merge_into, merged_copy
 from expound.ppo.actor import Member, Prepared, TokenLogprobs
@@ -112,7 +112,8 @@ class BranchActor:
 
     def read(self, rollouts: Rollouts) -> Tensor:
         """Return what the reward's heads read of each episode, float32 [episodes, features]."""
-        return reference_pass(self._decoder, self._head, rollouts, self._first).reading
+        trunk = trunk_of(self._decoder, self._first) if self.is_cut else self._decoder
+        return read_responses(trunk, rollouts, self._first)
 
     def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
         """Return the policy's of some prepared episodes, in their order; they carry gradients, entropy none."""

@@ -59,8 +59,7 @@ def layers_of(decoder: PreTrainedModel) -> nn.ModuleList:
 
 def branch_of(decoder: PreTrainedModel, first: int) -> PreTrainedModel:
     """Return the layers from `first` on with the final norm, to be called with `inputs_embeds`."""
-    branch = shared_copy(decoder)
-    _keep_layers(branch, first)
+    branch = _with_layers(decoder, slice(first, None))
     children = dict(branch.named_children())
     for name, stand_in in _NEUTRAL.items():
         if name in children:
@@ -68,6 +67,11 @@ def branch_of(decoder: PreTrainedModel, first: int) -> PreTrainedModel:
     if "embedding_multiplier" in vars(branch):
         vars(branch)["embedding_multiplier"] = 1.0
     return branch
+
+
+def trunk_of(decoder: PreTrainedModel, first: int) -> PreTrainedModel:
+    """Return the layers up to `first`, it included: enough to tap what goes into it."""
+    return _with_layers(decoder, slice(0, first + 1))
 
 
 @contextmanager
@@ -102,18 +106,20 @@ def cut_law_gap(decoder: PreTrainedModel, branch: PreTrainedModel, first: int) -
     return float((whole - above).abs().max())
 
 
-def _keep_layers(decoder: PreTrainedModel, first: int) -> None:
-    name, layers = _layer_list(decoder)
-    remaining = nn.ModuleList(list(layers)[first:])
-    decoder.add_module(name, remaining)
-    config = decoder.config
+def _with_layers(decoder: PreTrainedModel, kept: slice) -> PreTrainedModel:
+    part = shared_copy(decoder)
+    name, layers = _layer_list(part)
+    remaining = nn.ModuleList(list(layers)[kept])
+    part.add_module(name, remaining)
+    config = part.config
     config.num_hidden_layers = len(remaining)
     if config.to_dict().get("layer_types"):
-        config.layer_types = config.layer_types[first:]
-    # A key-value cache of the branch begins with the branch's own first layer.
+        config.layer_types = config.layer_types[kept]
+    # A key-value cache of a part begins with the part's own first layer.
     for module in remaining.modules():
         if "layer_idx" in vars(module):
-            vars(module)["layer_idx"] -= first
+            vars(module)["layer_idx"] -= kept.start
+    return part
 
 
 def _layer_list(decoder: PreTrainedModel) -> tuple[str, nn.ModuleList]:

@@ -118,6 +118,20 @@ def reference_pass(decoder: PreTrainedModel, head: FrozenHead, rollouts: Rollout
     )
 
 
+@torch.no_grad()
+def read_responses(trunk: PreTrainedModel, rollouts: Rollouts, first: int) -> Tensor:
+    """Return the `reading` of `reference_pass`, from the layers up to `first` alone."""
+    found: dict[int, Tensor] = {}
+    with tapped(trunk, first) as below:
+        for episodes in micro_batches(rollouts, range(rollouts.episodes)):
+            layout = lay_out(rollouts, episodes)
+            run_layout(trunk, layout, rollouts.tokens, new_cache(trunk))
+            for row, episode in enumerate(episodes):
+                found[episode] = below[-1][row, : layout.lengths[row]].mean(dim=0)
+            below.clear()
+    return torch.stack([found[episode] for episode in range(rollouts.episodes)]).float()
+
+
 def _run(decoder: PreTrainedModel, inputs: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
     is_tokens = not inputs.is_floating_point()
     states: Tensor = decoder(
