@@ -45,13 +45,15 @@ def test_a_new_project_asks_people_for_comparisons(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ['quo"te', "back\\slash", "解释", "a'b]#c"])
 def test_any_name_of_a_folder_is_written_as_toml(name: str, tmp_path: Path) -> None:
-    assert read_settings(make(tmp_path / name, "Why?")).project.name == name
+    assert read_settings(make(tmp_path / name, "Why?", "How?")).project.name == name
 
 
 def test_a_model_on_disk_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert read_settings(make(tmp_path / "project", "Why?", model="model")).project.model == str(tmp_path / "model")
+    assert read_settings(make(tmp_path / "project", "Why?", "How?", model="model")).project.model == str(
+        tmp_path / "model"
+    )
 
 
 def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +62,7 @@ def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path, monkeypatch: pyte
     here.mkdir()
     before = here.stat().st_ino
     monkeypatch.chdir(here)
-    make(Path(), "Why?")
+    make(Path(), "Why?", "How?")
     assert here.stat().st_ino == before
     assert sorted(path.name for path in here.iterdir()) == ["project.toml", "prompts"]
     assert read_settings(here).project.name == "here"
@@ -92,6 +94,7 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
         ((), {"example": "nope"}, InputError, "no example 'nope'.*There are: answer"),
         (("Why?", "Why?"), {}, PromptError, "asks the same as"),
         (({"txt": "Why?"},), {}, PromptError, "no column 'txt'.*Did you mean 'text'"),
+        (("Why?",), {}, PromptError, "none of the 1 prompts is of split 'held_out'"),
         (("  ",), {}, PromptError, "'text' is missing or empty"),
         ((Path("nowhere.jsonl"),), {}, PromptError, "no prompt file nowhere.jsonl"),
     ],
@@ -129,4 +132,4 @@ def test_two_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> No
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
     given = write(tmp_path / "[a]*.txt", "Why?")
-    assert texts_of(make(tmp_path / "project", given)) == ["Why?"]
+    assert sorted(texts_of(make(tmp_path / "project", "How?", given))) == ["How?", "Why?"]

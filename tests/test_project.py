@@ -178,6 +178,22 @@ def test_an_open_round_keeps_its_panel(folder: Path) -> None:
         assert isinstance(project.panel, SimulatedPanel)
 
 
+def test_the_next_round_of_the_same_command_has_the_panel_of_its_own_settings(folder: Path) -> None:
+    with opened(folder) as project:
+        project.open_round()
+    change(folder, 'kinds = ["simulated"]', 'kinds = ["people"]')
+    change(folder, '["comparison", "rating"]', '["comparison"]')
+    with opened(folder) as project:
+        learner, task = project.learner, project.task
+        assert isinstance(project.panel, SimulatedPanel)
+        assert project.needs_site, "people will be needed before the command ends"
+        decide(project, 1)
+        project.open_round()
+        assert isinstance(project.panel, People)
+        assert project.learner is not learner
+        assert project.task is not task
+
+
 def test_the_last_round_is_the_last(folder: Path) -> None:
     with (folder / "project.toml").open("a", encoding="utf-8") as file:
         file.write("[stopping]\nmax_rounds = 1\n")

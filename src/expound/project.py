@@ -17,22 +17,44 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter
 
-from expound.errors import FolderBusy, InputError, ModelRefused, ProjectNotFound, SettingsError
+from expound.errors import (
+    DidNotConverge,
+    FolderBusy,
+    InputError,
+    ModelRefused,
+    NothingToLearn,
+    ProjectNotFound,
+    SettingsError,
+    TaskError,
+    TrainingStopped,
+)
 from expound.files import read_text, storage_errors, write_file
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
 from expound.ports import GoldLine, Panel, Policy, Progress, ReportInput, RewardTask
-from expound.records import Alarm, Json, PolicyRecord, RewardCard, Round, Settlement, Split
+from expound.records import (
+    Alarm,
+    Decision,
+    Json,
+    PolicyRecord,
+    Prompt,
+    RewardCard,
+    Round,
+    Settlement,
+    Split,
+    content_id,
+)
 from expound.settings import Settings, changed_keys, dump, parse, undump
 from expound.store.book import LogBook, open_book
-from expound.tasks.kinds import Task
+from expound.tasks.kinds import OWN_FILE, Task, built_in
 from expound.tasks.kinds import load as load_task
-from expound.tasks.material import read_prompts
+from expound.tasks.material import check_splits, read_prompts
 
 if TYPE_CHECKING:
     from expound.models.learner import BranchLearner
@@ -40,6 +62,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OfRound = TypeVar("OfRound", Settlement, RewardCard, PolicyRecord)
+LOG = "log.jsonl"
 VERSIONS_OF = ("expound", "torch", "transformers", "numpy", "scipy")
 AT_ONCE = ("project.name", "project.model", "site.host", "site.port")
 """Keys that no round freezes: they change nothing of what is learnt. Another model is refused by its identity."""
@@ -72,17 +95,25 @@ class Project:
     def _is_open(self, current: Round) -> bool:
         return all(decision.round != current.number for decision in self.book.decisions())
 
-    def load_prompts(self) -> None:
-        """Read the prompt files and note in the book what is new.
+    def load_prompts(self) -> tuple[Prompt, ...]:
+        """Return the prompts of the prompt files, when the model can be tuned and they can be put to it.
 
-        Errors: PromptError, before anything is noted, for what cannot be read or does not fit the model.
+        Errors: PromptError for what cannot be read or does not fit the model; SettingsError, ModelRefused.
         """
+        from expound.models.branches import live_count
+        from expound.models.cut import decoder_of, layers_of
         from expound.models.loading import prompt_ids
 
+        live_count(self.settings.ppo.live_layers, len(layers_of(decoder_of(self.loaded.model))))
         prompts = read_prompts(self.folder, self.settings.project.prompts, self.book.prompts())
+        check_splits(prompts)
         for prompt in prompts:
             prompt_ids(self.loaded, self.task.render(prompt), prompt.name, self.settings.sampling.max_new_tokens)
-        self.book.add(prompts)
+        return prompts
+
+    def prompts(self, split: Split, current: Round) -> tuple[Prompt, ...]:
+        """Return the prompts of a split that were in the prompt files when the round began."""
+        return tuple(prompt for prompt in self.book.prompts(split) if prompt.id in set(current.prompts))
 
     def open_round(self) -> Round:
         """Return the round that is not decided yet, or open the next one and freeze its settings."""
@@ -96,14 +127,38 @@ class Project:
                 f"round {number} would be beyond [stopping] max_rounds = {self.settings.stopping.max_rounds}.",
                 "Raise it in project.toml if going on is worth it.",
             )
-        self.load_prompts()
-        frozen = dump(self.settings)
-        current = Round(number, self.settings.project.seed, frozen, json.dumps(versions(), sort_keys=True))
+        if latest is not None and self.settings_of(latest) != self.settings:
+            for made_before in ("task", "learner", "reference", "panel"):
+                vars(self).pop(made_before, None)
+        self._check_live_layers()
+        prompts = self.load_prompts()
+        current = Round(
+            number,
+            self.settings.project.seed,
+            dump(self.settings),
+            json.dumps(versions(), sort_keys=True),
+            tuple(prompt.id for prompt in prompts),
+            content_id(self.task.model_dump_json()),
+        )
         folder = self.round_folder(current)
+        if (folder / LOG).exists():
+            raise InputError(
+                f"{folder} is there already, but the project's database knows no such round.",
+                "Move that folder away, or put the database back that belongs to it.",
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / "settings.json", frozen)
-        self.book.add(current)
+        write_file(folder / "settings.json", current.settings)
+        self.book.add([*prompts, PolicyRecord(self.loaded.identity, 0, ""), current])
         return current
+
+    def _check_live_layers(self) -> None:
+        tuned = [record.round for record in self.book.policies() if record.round]
+        before = self.settings_of(self.round(tuned[-1])).ppo.live_layers if tuned else None
+        if before not in (None, self.settings.ppo.live_layers):
+            raise SettingsError(
+                "[ppo] live_layers cannot change once a policy is tuned, since the next goes on from it.",
+                f"Set it back to {before!r}, or begin a new project.",
+            )
 
     def _tell_changed(self, current: Round) -> None:
         keys = [key for key in changed_keys(self.settings_of(current), self.settings) if key not in AT_ONCE]
@@ -137,6 +192,10 @@ class Project:
     def round_folder(self, current: Round) -> Path:
         """Return rounds/NNN."""
         return self.folder / "rounds" / f"{current.number:03d}"
+
+    def has_page(self, current: Round) -> bool:
+        """Return whether the round's report was written."""
+        return (self.round_folder(current) / "report.html").exists()
 
     def policy_folder(self, current: Round) -> Path:
         """Return where the round's tuned policy is, or will be."""
@@ -187,8 +246,18 @@ class Project:
 
     @cached_property
     def task(self) -> Task:
-        """Return the task: how a prompt is put to the model, and what a good explanation is."""
-        return load_task(self.in_force.project.task, self.folder)
+        """Return the task: how a prompt is put to the model, and what a good explanation is.
+
+        Errors: TaskError, also when task.toml is not what it was when the open round began.
+        """
+        task, latest = load_task(self.in_force.project.task, self.folder), self.latest_round()
+        is_own = task.name not in built_in()
+        if is_own and latest and self._is_open(latest) and latest.task != content_id(task.model_dump_json()):
+            raise TaskError(
+                f"{OWN_FILE} has changed since round {latest.number} began.",
+                "Put it back as it was until the round is decided; then change it for the next.",
+            )
+        return task
 
     # --- models -----------------------------------------------------------------------------------------------------
 
@@ -222,22 +291,18 @@ class Project:
         settings = self.settings if latest is None else self.settings_of(latest)
         return BranchLearner(self.loaded, self.task.render, self.progress, settings.ppo.live_layers, settings.sampling)
 
+    @cached_property
     def reference(self) -> Policy:
         """Return the policy at the start of round 1."""
-        self.book.add(PolicyRecord(self._reference.id, 0, ""))
-        return self._reference
-
-    @cached_property
-    def _reference(self) -> Policy:
         return self.learner.reference()
 
     def policy(self, record: PolicyRecord) -> Policy:
         """Return a policy of the book."""
-        return self.reference() if record.round == 0 else self.learner.policy(record.id, self.folder / record.folder)
+        return self.reference if record.round == 0 else self.learner.policy(record.id, self.folder / record.folder)
 
     def starting_policy(self, current: Round) -> Policy:
         """Return the policy with which a round begins: the last tuned one, or the reference."""
-        return self.newest_policy(before=current.number) or self.reference()
+        return self.newest_policy(before=current.number) or self.reference
 
     def newest_policy(self, before: float = math.inf) -> Policy | None:
         """Return the last tuned policy of the rounds before that one, or None."""
@@ -245,17 +310,23 @@ class Project:
         return self.policy(tuned[-1]) if tuned else None
 
     def sample_into_book(self, split: Split, policy: Policy, responses: int, current: Round) -> None:
-        """Sample what is missing, chunk by chunk; a chunk is stored whole, so that a repeated run finds equal ones."""
-        prompts = self.book.prompts(split)
-        have = Counter(response.prompt for response in self.book.responses(split, policy=policy.id))
+        """Sample what is missing, chunk by chunk; a chunk is stored whole, so that a repeated run finds equal ones.
+
+        Held-out responses of the rounds before do as well, back to the last change of [sampling].
+        """
+        prompts, sampling = self.prompts(split, current), self.settings_of(current).sampling
+        rounds = [one for one in reversed(self.book.rounds()) if one == current or split == "held_out"]
+        alike = {one.number for one in takewhile(lambda one: self.settings_of(one).sampling == sampling, rounds)}
+        stored = self.book.responses(split, policy=policy.id)
+        have = Counter(response.prompt for response in stored if response.round in alike)
         chunks = policy.chunks(prompts)
         missing = [chunk for chunk in chunks if any(have[prompt.id] < responses for prompt in chunk)]
         if not missing:
             return
         done = sum(len(chunk) for chunk in chunks if chunk not in missing) * responses
-        key, sampling = current.key(f"sample {split}"), self.settings_of(current).sampling
         what = f"sample {split}"
-        with self.timed(current, what), self.progress.bar(what, len(prompts) * responses, done) as advance:
+        key = current.key(what)
+        with self.step(current, what), self.progress.bar(what, len(prompts) * responses, done) as advance:
             for chunk in missing:
                 self.book.add(policy.sample(chunk, responses, sampling, key))
                 advance(len(chunk) * responses)
@@ -264,8 +335,8 @@ class Project:
 
     @property
     def needs_site(self) -> bool:
-        """Return whether people are to be waited for."""
-        return self._wait and "people" in self.in_force.panel.kinds
+        """Return whether people are to be waited for, in the open round or in the next."""
+        return self._wait and "people" in (*self.in_force.panel.kinds, *self.settings.panel.kinds)
 
     @cached_property
     def panel(self) -> Panel:
@@ -277,16 +348,24 @@ class Project:
     # --- notes ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def timed(self, current: Round, verb: str) -> Iterator[None]:
-        """Note in the round's log how long a verb took, in seconds and CPU-seconds."""
-        wall, cpu = time.monotonic(), time.process_time()
-        yield
-        line = {"verb": verb, "seconds": time.monotonic() - wall, "cpu_seconds": time.process_time() - cpu}
-        self._log(current, line)
+    def step(self, current: Round, verb: str) -> Iterator[None]:
+        """Note in the round's log how long a step took, in seconds.
+
+        A step that would fail again and again ends the round, so that the next can begin with other settings.
+        """
+        begun = time.monotonic()
+        try:
+            yield
+        except (DidNotConverge, NothingToLearn, TrainingStopped) as error:
+            self.book.add(Decision(current.number, "too_little", f"The round was given up: {error.what}", error.remedy))
+            raise
+        finally:
+            self._log(current, {"verb": verb, "seconds": time.monotonic() - begun})
 
     def log_lines(self, current: Round) -> list[dict[str, Json]]:
         """Return the lines of the round's log."""
-        return [json.loads(line) for line in _lines(self.round_folder(current) / "log.jsonl")]
+        lines = _lines(self.round_folder(current) / LOG)
+        return [json.loads(line) for line in lines if line.endswith("}")]  # a crash may have cut one short
 
     def seconds(self, current: Round) -> dict[str, float]:
         """Return the wall seconds that each verb of the round took, all its calls together."""
@@ -338,7 +417,7 @@ class Project:
             self._log(current, {"alarm": asdict(alarm)})
 
     def _log(self, current: Round, line: Mapping[str, object]) -> None:
-        with (self.round_folder(current) / "log.jsonl").open("a", encoding="utf-8") as log:
+        with (self.round_folder(current) / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
 

@@ -16,7 +16,7 @@ from typing_extensions import TypeAliasType
 
 Json = TypeAliasType("Json", "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None")
 
-Split = Literal["train", "choose", "held_out", "confirm"]
+Split = Literal["train", "held_out"]
 Source = Literal["people", "simulated", "judge", "function"]
 BallotKind = Literal["comparison", "rating"]
 OVERALL = "overall"
@@ -334,12 +334,17 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Round:
-    """An open or finished round with the settings frozen at its first record (canonical JSON)."""
+    """An open or finished round, with what was frozen when it began.
+
+    `settings` and `versions` are canonical JSON; `prompts` the ids of those in the files; `task` the task's hash.
+    """
 
     number: int
     seed: int
     settings: str
     versions: str
+    prompts: tuple[str, ...] = ()
+    task: str = ""
 
     def key(self, purpose: str) -> SamplingKey:
         """Return the key of everything random that this round does for a purpose."""
@@ -354,6 +359,7 @@ class Evaluation:
     """Tuned against reference on held-out prompts: share of wins (ties half) and its 95 % interval by prompt.
 
     The interval is None below 20 prompts. `length_ratio` is mean words of tuned over mean words of reference.
+    `equal` pairs were word for word the same: nobody was asked, and each counts as a tie in `win_rate` alone.
     """
 
     round: int
@@ -366,6 +372,7 @@ class Evaluation:
     interval: tuple[float, float] | None
     length_ratio: float
     sources: tuple[Source, ...]
+    equal: int = 0
 
 
 @dataclass(frozen=True)

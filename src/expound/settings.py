@@ -54,13 +54,13 @@ class AskingSettings(Section):
     ballots: tuple[BallotKind, ...] = Field(("comparison",), min_length=1, description="Kinds of question.")
     count: Positive | Auto = Field("auto", description="Questions of a kind; auto: 2 a train prompt, 60 to 600.")
     overlap: int = Field(3, ge=1, le=20, description="Raters who answer an overlapping question.")
-    overlap_share: float = Field(0.2, ge=0, le=1, description="Share of the questions that overlap.")
+    overlap_share: float = Field(0.2, ge=0, le=1, description="Share of the questions that overlap, held-out too.")
 
 
 class SamplingSettings(Section):
     """How responses are drawn. The distribution is never truncated: PPO needs the probabilities it samples from."""
 
-    temperature: float = Field(0.7, ge=0, le=2, description="Divides policy's and reference's logits; 0: greedy.")
+    temperature: float = Field(0.7, gt=0, le=2, description="Divides policy's and reference's logits.")
     max_new_tokens: int = Field(128, ge=1, le=4096, description="Tokens after which a response is cut.")
     responses_per_prompt: int = Field(
         4, ge=2, le=64, description="Responses a prompt, judged and in PPO; the first round judges half as many again."
@@ -93,7 +93,7 @@ class MeasuringSettings(Section):
     """What is asked about held-out prompts."""
 
     responses: int = Field(1, ge=1, le=16, description="Responses a held-out prompt and side; one comparison each.")
-    overlap: int = Field(1, ge=1, le=20, description="Raters who answer each held-out comparison.")
+    overlap: int = Field(1, ge=1, le=20, description="Raters who answer an overlapping held-out comparison.")
 
 
 class StoppingSettings(Section):

@@ -34,6 +34,11 @@ def responses(prompts: int, each: int, *, policy: str = "reference", round_: int
     return made
 
 
+def measuring(overlap_share: float, *, responses: int, overlap: int = 1) -> Settings:
+    settings = settings_with(AskingSettings(overlap_share=overlap_share))
+    return settings.model_copy(update={"measuring": MeasuringSettings(responses=responses, overlap=overlap)})
+
+
 def settings_with(asking: AskingSettings, each: int = 4) -> Settings:
     return Settings(
         project=ProjectSettings(name="n", task="answer", model="m"),
@@ -168,7 +173,7 @@ def test_an_unchanged_response_is_not_compared_with_itself() -> None:
 
 def test_blind_ballots_pair_equal_samples_of_the_two_policies() -> None:
     reference, tuned = responses(30, 2), responses(30, 2, policy="tuned")
-    ballots = ask_blind(reference, tuned, MeasuringSettings(responses=2, overlap=2), FIRST)
+    ballots = ask_blind(reference, tuned, measuring(1.0, responses=2, overlap=2), FIRST)
     known = {response.id: response for response in (*reference, *tuned)}
     assert len(ballots) == 30 * 2 * 2
     for ballot in ballots:
@@ -181,7 +186,16 @@ def test_blind_ballots_pair_equal_samples_of_the_two_policies() -> None:
     assert 18 < left[0, "tuned"] < 42
 
 
+@pytest.mark.parametrize(("share", "ballots"), [(0.0, 60), (0.25, 90), (1.0, 180)])
+def test_the_share_that_overlaps_is_that_of_held_out_questions_too(share: float, ballots: int) -> None:
+    """With a share of 0 one rater alone can answer everything."""
+    reference, tuned = responses(30, 2), responses(30, 2, policy="tuned")
+    asked = ask_blind(reference, tuned, measuring(share, responses=2, overlap=3), FIRST)
+    assert len(asked) == ballots
+    assert len({ballot.question for ballot in asked}) == 60
+
+
 def test_blind_ballots_leave_out_equal_texts_missing_sides_and_surplus_samples() -> None:
     reference = [*responses(2, 2), *responses(1, 1, policy="reference", round_=2, text="newest")]
     tuned = [*responses(1, 2, policy="tuned", text="newest"), *responses(3, 2, policy="tuned")[4:]]
-    assert ask_blind(reference, tuned, MeasuringSettings(responses=1), FIRST) == ()
+    assert ask_blind(reference, tuned, measuring(1.0, responses=1), FIRST) == ()

@@ -212,11 +212,6 @@ def test_live_layers() -> None:
             live_count(wrong, 4)
 
 
-def test_temperature_zero_is_no_exploration() -> None:
-    with pytest.raises(SettingsError, match="temperature = 0"):
-        actor_of().sample(prompts(1), 2, SamplingSettings(temperature=0), KEY)
-
-
 class DoublingModel(LlamaModel):
     """A decoder that does something to its input embeddings that nobody knows of."""
 

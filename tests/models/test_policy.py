@@ -22,7 +22,7 @@ from tests.support.tiny import END, tiny_tokenizer
 
 KEY = SamplingKey(3, 1, "sample train")
 SAMPLING = SamplingSettings(temperature=0.7, max_new_tokens=10)
-GREEDY = SamplingSettings(temperature=0, max_new_tokens=12)
+GREEDY = SamplingSettings(max_new_tokens=12).model_copy(update={"temperature": 0.0})
 HELLO = Conversation("You answer questions about a text.", "Why was the train late?")
 
 

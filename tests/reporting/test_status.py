@@ -23,12 +23,6 @@ def test_with_prompts_and_no_round_the_next_action_is_run(tmp_path: Path) -> Non
     assert said(Story(), tmp_path) == f"No round has begun. Next: expound run {tmp_path}"
 
 
-def test_a_round_without_train_prompts() -> None:
-    story = Story(train=0)
-    story.begin()
-    assert "no prompts of split train" in said(story)
-
-
 def test_sampling() -> None:
     story = Story("people")
     story.begin()

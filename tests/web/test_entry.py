@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from expound.records import Rater
+from expound.store.admission import Admission
+from expound.store.book import open_book
 from expound.web.app import ROUTES
-from expound.web.sessions import cookie_name, form_token, token_fits
+from expound.web.sessions import form_token, token_fits
 from tests.support.browsing import OWN, Shown, Visitor
-from tests.support.site import FERRY, make_site
+from tests.support.site import FERRY, make_site, site_above
 
 
 def test_opening_an_invitation_changes_nothing() -> None:
@@ -21,7 +24,7 @@ def test_opening_an_invitation_changes_nothing() -> None:
         shown = scanner.get(f"/join/{token}")
         assert scanner.status == 200
         assert shown.forms == [(f"/join/{token}?lang=en", {})]
-    assert scanner.client.cookies.get(cookie_name("incident explainer")) is None
+    assert not list(scanner.client.cookies)
     assert site.admission.look(token)
     assert site.book.head() == head
 
@@ -62,8 +65,22 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites() -> None:
     header = client.post(f"/join/{site.admission.invite('Ana')}", headers=OWN).headers["set-cookie"]
     for part in ("HttpOnly", "SameSite=lax", "Path=/", f"Max-Age={30 * 24 * 3600}"):
         assert part in header
-    assert header.startswith(cookie_name("incident explainer"))
-    assert cookie_name("one") != cookie_name("another"), "two projects on one machine do not share a cookie"
+    assert header.startswith("expound-")
+
+
+def test_two_projects_on_one_machine_do_not_share_a_cookie(tmp_path: Path) -> None:
+    """Not even two of one name; and a new name signs nobody out."""
+    names = []
+    for place, name in (("one", "answers"), ("two", "answers"), ("two", "better answers")):
+        folder = tmp_path / place
+        folder.mkdir(exist_ok=True)
+        with open_book(folder) as book:
+            admission = Admission(book)
+            client = Visitor(site_above(book, admission, name=name).app).client
+            names.append(
+                client.post(f"/join/{admission.invite('Ana')}", headers=OWN).headers["set-cookie"].split("=")[0]
+            )
+    assert names[0] != names[1] == names[2]
 
 
 def test_before_consent_nothing_can_be_judged() -> None:
@@ -109,7 +126,7 @@ def test_leaving_ends_the_session() -> None:
     site = make_site(FERRY)
     ana = Visitor(site.app).come_in(site.admission.invite("Ana"))
     token = ana.get("/rate").form("/leave")["token"]
-    cookie = ana.client.cookies.get(cookie_name("incident explainer"))
+    (cookie,) = (one.value for one in ana.client.cookies.jar)
     assert cookie is not None
     assert ana.post("/leave", {"token": token}) == "/"
     assert site.admission.session(cookie) is None

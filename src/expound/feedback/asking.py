@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Literal, TypeVar
 
 from expound.records import Ballot, BallotKind, Json, Response, Round, SamplingKey, Split, content_id
-from expound.settings import AskingSettings, MeasuringSettings, Settings
+from expound.settings import AskingSettings, Settings
 
 PER_PROMPT, FEWEST, MOST = 2, 60, 600
 EARLIER_SHARE = 0.2  # of a later round's comparisons look back: they put the rounds on one scale
@@ -70,7 +70,7 @@ def ask_train(
             asked = _comparisons(now, before, count, current)
         else:
             asked = [Question(kind, one.prompt, (one.id,)) for one in _spread(now, count, current.key(kind))]
-        ballots += _with_overlap(asked, settings, current)
+        ballots += _with_overlap(asked, settings.overlap, settings.overlap_share, current, "train")
     return tuple(sorted(ballots, key=lambda ballot: _draw(current.key("order"), ballot.id)))
 
 
@@ -118,18 +118,17 @@ def _spread(by_prompt: Mapping[str, Sequence[T]], count: int, key: SamplingKey) 
     return [item for one_pass in passes for item in one_pass if item is not None][:count]
 
 
-def _with_overlap(asked: Sequence[Question], settings: AskingSettings, current: Round) -> list[Ballot]:
+def _with_overlap(asked: Sequence[Question], raters: int, share: float, current: Round, split: Split) -> list[Ballot]:
+    """Return a ballot of each question, and as many as `raters` of a drawn share of them."""
     key = current.key("overlap")
     drawn = sorted(asked, key=lambda question: _draw(key, question.kind, *sorted(question.responses)))
-    overlapping = int(settings.overlap_share * len(drawn) + 0.5)
-    copies = [settings.overlap if place < overlapping else 1 for place in range(len(drawn))]
-    return [
-        question.copy(copy, current, "train") for question, n in zip(drawn, copies, strict=True) for copy in range(n)
-    ]
+    overlapping = int(share * len(drawn) + 0.5)
+    copies = [raters if place < overlapping else 1 for place in range(len(drawn))]
+    return [question.copy(copy, current, split) for question, n in zip(drawn, copies, strict=True) for copy in range(n)]
 
 
 def ask_blind(
-    reference: Sequence[Response], tuned: Sequence[Response], settings: MeasuringSettings, current: Round
+    reference: Sequence[Response], tuned: Sequence[Response], settings: Settings, current: Round
 ) -> tuple[Ballot, ...]:
     """Return the comparisons of two policies on held-out prompts: sample i of one against sample i of the other.
 
@@ -142,9 +141,9 @@ def ask_blind(
     asked = [
         _with_sides(first, second, key)
         for first, second in pairs
-        if first.text != second.text and second.sample < settings.responses
+        if first.text != second.text and second.sample < settings.measuring.responses
     ]
-    ballots = [question.copy(copy, current, "held_out") for question in asked for copy in range(settings.overlap)]
+    ballots = _with_overlap(asked, settings.measuring.overlap, settings.asking.overlap_share, current, "held_out")
     return tuple(sorted(ballots, key=lambda ballot: _draw(key, ballot.id)))
 
 

@@ -381,7 +381,7 @@ def fit(evidence: Evidence, *, iterations: int = MOST_ITERATIONS) -> Fit:
     raise DidNotConverge(
         f"the rater model still moved by {change:.1e} after {iterations} iterations (tolerance {TOLERANCE:.0e})"
         f"{_thin(evidence)}.",
-        "Ask for more judgments, so that every response and every rater has some.",
+        "Run again: the next round asks more, and all judgments so far still count.",
     )
 
 

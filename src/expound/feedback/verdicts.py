@@ -131,13 +131,13 @@ def _alarm(line: Skill, median: float) -> str | None:
         return None
     if ndtr(-line.skill / line.skill_se) > SURE:
         return (
-            f"inverted: after {line.n} judgments {line.rater} prefers what the others think worse "
-            f"(skill {line.skill:.2f}). Their judgments are turned round; ask whether they read the question as meant."
+            f"inverted: in {line.n} judgments this rater prefers what the others think worse "
+            f"(skill {line.skill:.2f}). They are turned round; ask whether the rater reads the question as meant."
         )
     highest = line.skill + float(ndtri(SURE)) * line.skill_se
     if highest < min(RANDOM_BELOW, RANDOM_SHARE * median):
         return (
-            f"random: {line.n} judgments of {line.rater} tell next to nothing (skill {line.skill:.2f}, at most "
+            f"random: {line.n} judgments of this rater tell next to nothing (skill {line.skill:.2f}, at most "
             f"{highest:.2f}; the panel's middle is {median:.2f}). They weigh little; ask whether the task is clear."
         )
     return None

@@ -31,7 +31,7 @@ Render = Callable[[Prompt], Conversation]
 VALUE_UNITS = 64
 CHECKED_EPISODES = 8
 """Episodes whose log-probabilities are computed again to see that sampler and trainer agree."""
-SAMPLER_TOLERANCE = 1e-3
+SAMPLER_TOLERANCE = 2e-4  # well below the gap that stops the tuning: other episodes may be further off
 
 
 class BranchActor:
@@ -67,10 +67,8 @@ class BranchActor:
     ) -> Rollouts:
         """Return `responses` episodes for each prompt, in the order given, those of a prompt side by side.
 
-        Errors: PromptError when a prompt does not fit the context; SettingsError at temperature 0.
+        Errors: PromptError when a prompt does not fit the context.
         """
-        if sampling.temperature == 0:
-            raise SettingsError("[sampling] temperature = 0 draws the same response every time.", "Set it above 0.")
         merge_into(self._merged, self._loaded.model, self._deltas)
         asked = [self._ask(prompt, sampling.max_new_tokens) for prompt in prompts]
         speaker = Speaker(decoder_of(self._merged), self._head, self._loaded.end_tokens, self._loaded.pad_token)

@@ -25,8 +25,7 @@ def gae(rewards: Tensor, values: Tensor, is_response: Tensor, trace: float = TRA
     return advantages * is_response, (advantages + values) * is_response
 
 
-def whiten(values: Tensor, *, center: bool = True) -> Tensor:
-    """Return values [n] with variance 1 (biased), and with mean 0 or, without `center`, with their own mean."""
-    mean = values.mean()
-    white = (values - mean) * torch.rsqrt((values - mean).square().mean() + 1e-8)
-    return white if center else white + mean
+def whiten(values: Tensor) -> Tensor:
+    """Return values [n] with mean 0 and variance 1 (biased)."""
+    centred = values - values.mean()
+    return centred * torch.rsqrt(centred.square().mean() + 1e-8)

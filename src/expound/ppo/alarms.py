@@ -32,7 +32,9 @@ def ratio(window: Sequence[UpdateMetrics]) -> Alarm | None:
     if window[-1].gap <= MAX_GAP:
         return None
     sentence = f"The policy that learns is not the policy that wrote these responses (gap {window[-1].gap:.2g})."
-    return Alarm("ratio", sentence, "Run the same command again; if this comes back, report it as a bug.", "stop")
+    return Alarm(
+        "ratio", sentence, "Run again, which begins a new round; if this comes back, report it as a bug.", "stop"
+    )
 
 
 def not_finite(window: Sequence[UpdateMetrics]) -> Alarm | None:
@@ -41,7 +43,7 @@ def not_finite(window: Sequence[UpdateMetrics]) -> Alarm | None:
         return None
     update, step = window[-1].update, window[-1].optimiser_steps + 1
     sentence = f"A number became infinite in update {update}, optimiser step {step}."
-    remedy = "The last checkpoint stands; start a new round with a lower learning_rate."
+    remedy = "Lower [ppo] learning_rate and run again, which begins a new round."
     return Alarm("not_finite", sentence, remedy, "stop")
 
 

@@ -140,11 +140,13 @@ def check_rewards(mean: Tensor, rollouts: Rollouts) -> None:
     """Refuse a reward that is missing or no number. Errors: TrainingStopped, naming the first such response."""
     if mean.shape != (rollouts.episodes,):
         raise TrainingStopped(
-            f"The reward gave {mean.numel()} values for {rollouts.episodes} responses.", "Fit the reward again."
+            f"The reward gave {mean.numel()} values for {rollouts.episodes} responses.",
+            "Run again: a new round begins.",
         )
     bad = (~mean.isfinite()).nonzero().flatten().tolist()
     if bad:
         prompt, sample = rollouts.prompts[bad[0]], rollouts.samples[bad[0]]
         raise TrainingStopped(
-            f"The reward of response {sample} to prompt {prompt} is {mean[bad[0]].item()}.", "Fit the reward again."
+            f"The reward of response {sample} to prompt {prompt} is {mean[bad[0]].item()}.",
+            "Run again: a new round begins.",
         )

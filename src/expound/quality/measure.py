@@ -33,13 +33,13 @@ def measure(
     """
     judged = [found for found in judgments if isinstance(found, Comparison)]
     pairs = [pair for found in judged if (pair := _judged_pair(found, responses, reference, tuned))]
-    pairs += _equal_pairs(responses.values(), reference, tuned)
-    if not pairs:
+    equal = _equal_pairs(responses.values(), reference, tuned)
+    if not pairs and not equal:
         raise NothingToLearn(
             f"round {round_} has no judged comparison of the tuned policy with the reference.",
             "Run 'expound measure' to ask for them, and have them answered.",
         )
-    shares, means = [pair.share for pair in pairs], list(_by_prompt(pairs).values())
+    shares, means = [pair.share for pair in pairs], list(_by_prompt([*pairs, *equal]).values())
     return Evaluation(
         round=round_,
         prompts=len(means),
@@ -47,9 +47,10 @@ def measure(
         wins=shares.count(1.0),
         losses=shares.count(0.0),
         ties=shares.count(0.5),
+        equal=len(equal),
         win_rate=fmean(means),
         interval=_interval(means),
-        length_ratio=_length_ratio(pairs),
+        length_ratio=_length_ratio([*pairs, *equal]),
         sources=tuple(sorted({found.source for found in judged})),
     )
 

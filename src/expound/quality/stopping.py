@@ -60,17 +60,19 @@ def _outcome(evaluation: Evaluation) -> tuple[Outcome, str, str]:
 
 
 def _figures(evaluation: Evaluation) -> str:
-    where = f"on {evaluation.prompts} prompts never used for training"
+    prompts = f"{evaluation.prompts} prompts never used for training"
     if not evaluation.sources:
-        return f"{where}, every new explanation is word for word the old one"
+        return f"on {prompts}, every new explanation is word for word the old one"
     who = " and ".join(WHO[source] for source in evaluation.sources)
     won = f"{100 * evaluation.win_rate:.0f} % of {evaluation.comparisons} comparisons"
-    share = f"{who} preferred the new explanations in {won}"
+    share = f"{who} preferred the new explanations in {won}, averaged over {prompts}"
     counts = f"{evaluation.wins} won, {evaluation.losses} lost, {evaluation.ties} tied, a tie counting half"
+    if evaluation.equal:
+        counts += f"; {evaluation.equal} more pairs, word for word the same, count as tied"
     if evaluation.interval is None:
-        return f"{share} {where} ({counts}); below {FEWEST_CLUSTERS} prompts no range can be given"
+        return f"{share} ({counts}); below {FEWEST_CLUSTERS} prompts no range can be given"
     low, high = evaluation.interval
-    return f"{share} {where} ({counts}; 95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+    return f"{share} ({counts}; 95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
 
 
 def _length(evaluation: Evaluation) -> str:

@@ -81,8 +81,6 @@ def _open_round(stage: Stage) -> str:
 
 def _sampling(stage: Stage) -> str:
     prompts, responses = stage.book.prompts("train"), stage.book.responses("train", round_=stage.round.number)
-    if not prompts:
-        return stage.says("the project has no prompts of split train. Put some there.", "run")
     if not responses:
         return stage.says(f"begun with {len(prompts)} train prompts, nothing sampled yet.", "sample")
     reached = len({response.prompt for response in responses})

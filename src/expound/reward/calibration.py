@@ -86,6 +86,7 @@ def normaliser(heads: Heads, features: Floats, is_reference: Sequence[bool]) -> 
     center, spread = float(chosen.mean()), float(chosen.std())
     if not spread > CONSTANT_REWARD:
         raise NothingToLearn(
-            "The fitted reward is the same for all responses.", "Ask for more judgments and fit again."
+            "The fitted reward is the same for all responses.",
+            "Run again: the next round asks more.",
         )
     return center, spread

@@ -81,10 +81,13 @@ def _check(material: Material) -> None:
     if len(material.values) < MIN_EXAMPLES or np.ptp(material.values) == 0:
         raise NothingToLearn(
             f"The {len(material.values)} verdicts tell nothing apart.",
-            "Ask for more judgments before fitting a reward.",
+            "Run again: the next round asks more, and all judgments so far still count.",
         )
     if not (np.isfinite(material.features).all() and np.isfinite(material.values).all()):
-        raise NothingToLearn("A verdict or a state of the model is no number.", "Settle again, and check the model.")
+        raise NothingToLearn(
+            "A verdict or a state of the model is no number.",
+            "Look at what 'expound explain' writes.",
+        )
 
 
 def _standardise(material: Material) -> tuple[Floats, Floats]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +19,7 @@ from expound.records import Json, Prompt, Split, Text, content_id
 COLUMNS = ("text", "source", "id", "reference", "gold", "group", "split", "meta")
 SPLITS: tuple[Split, ...] = get_args(Split)
 SUFFIXES = (".jsonl", ".txt")
-FEW = 300
-MANY = 900
-MANY_CONFIRM = 150
-# Where each split ends on the line from 0 to 1 on which a group's hash falls.
-FEW_ENDS: Mapping[Split, float] = {"train": 0.60, "held_out": 1.0}
-ENDS: Mapping[Split, float] = {"train": 0.60, "choose": 0.75, "held_out": 0.95, "confirm": 1.0}
+TRAIN_SHARE = 0.6
 
 Place = tuple[str, Prompt]
 
@@ -75,24 +69,29 @@ def parse_prompt(columns: Mapping[str, Json], where: str, name: str) -> Prompt:
     )
 
 
+def check_splits(prompts: Sequence[Prompt]) -> None:
+    """Errors: PromptError when there is nothing to learn from, or nothing to measure on."""
+    for split in SPLITS:
+        if all(prompt.split != split for prompt in prompts):
+            raise PromptError(
+                f"none of the {len(prompts)} prompts is of split '{split}'.",
+                "Add prompts: the model learns from some (train) and is measured on others (held_out).",
+            )
+
+
 def assign_splits(prompts: Sequence[Prompt], settled: Sequence[Prompt] = ()) -> tuple[Prompt, ...]:
     """Return the prompts, each with its split: the given one, else what a stable hash of its group says.
 
-    From 300 prompts on train 60 %, choose 15 %, held_out 20 %, confirm 5 % (at least 150 from 900 on, at the cost of
-    train); below, train 60 % and held_out 40 %, neither of them empty. A group (a prompt without one is its own) is
-    never divided. Prompts that are `settled`, and those of their groups, stay where they are.
+    Train 60 % and held_out 40 %, neither of them empty. A group (a prompt without one is its own) is never divided.
+    Prompts that are `settled`, those of their groups, and prompts whose words were mended under the same name stay
+    where they are.
     Errors: PromptError when a group is given two splits.
     """
     known = _given_splits(prompts, settled)
     names = dict.fromkeys(_group(prompt) for prompt in prompts)
-    ends = FEW_ENDS if len(prompts) < FEW else ENDS
-    fallen = {name: next(split for split in ends if _hash(name) < ends[split]) for name in names}
+    fallen: dict[str, Split] = {name: "train" if _hash(name) < TRAIN_SHARE else "held_out" for name in names}
     splits = fallen | {name: split for name, split in known.items() if name in fallen}
-    free = sorted((name for name in names if name not in known), key=_hash)
-    if len(prompts) < FEW:
-        _leave_neither_empty(splits, free)
-    elif len(prompts) >= MANY:
-        _raise_confirm(splits, free, [_group(prompt) for prompt in prompts])
+    _leave_neither_empty(splits, sorted((name for name in names if name not in known), key=_hash))
     return tuple(replace(prompt, split=splits[_group(prompt)]) for prompt in prompts)
 
 
@@ -160,6 +159,11 @@ def _hash(name: str) -> float:
 
 def _given_splits(prompts: Sequence[Prompt], settled: Sequence[Prompt]) -> dict[str, Split]:
     known = {_group(prompt): prompt.split for prompt in settled if prompt.split is not None}
+    ids, named = {prompt.id for prompt in settled}, {prompt.name: prompt.split for prompt in settled}
+    for prompt in prompts:
+        split = named.get(prompt.name)
+        if prompt.id not in ids and split is not None:
+            known.setdefault(_group(prompt), split)
     given: dict[str, Split] = {}
     for prompt in prompts:
         if prompt.split is not None and given.setdefault(_group(prompt), prompt.split) != prompt.split:
@@ -177,14 +181,3 @@ def _leave_neither_empty(splits: dict[str, Split], free: Sequence[str]) -> None:
         found = list(splits.values())
         if free and empty not in found and found.count(full) > 1:
             splits[free[place]] = empty
-
-
-def _raise_confirm(splits: dict[str, Split], free: Sequence[str], of_prompts: Sequence[str]) -> None:
-    """Move groups from the far end of train to confirm until that holds 150 prompts."""
-    sizes = Counter(of_prompts)
-    missing = MANY_CONFIRM - sum(size for name, size in sizes.items() if splits[name] == "confirm")
-    for name in reversed([name for name in free if splits[name] == "train"]):
-        if missing <= 0:
-            return
-        splits[name] = "confirm"
-        missing -= sizes[name]

@@ -24,7 +24,7 @@ from expound.errors import StorageError
 from expound.ports import Admission, Book, Queue
 from expound.rubric import Rubric
 from expound.settings import Settings
-from expound.web import pages, sessions
+from expound.web import pages
 from expound.web.guards import BoundedBodies, KnownHosts, OwnForms, SafeHeaders, safe_headers
 from expound.web.messages import choose, load_languages
 from expound.web.pages import Page, Refusal, Site, Visit, rater_page
@@ -57,7 +57,8 @@ def build(book: Book, queue: Queue, admission: Admission, rubric: Rubric, settin
     """Return the site of a project. It works in threads, so book, queue and admission must be fit for that."""
     style, languages = _style(), load_languages()
     templates = _templates(style)
-    site = Site(book, queue, admission, rubric, settings.project.name, languages, templates)
+    cookie = f"expound-{admission.answer_key('cookie', '', 0)[:8]}"  # cookies do not tell two ports of a machine apart
+    site = Site(book, queue, admission, rubric, settings.project.name, cookie, languages, templates)
     app = FastAPI(title="expound", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for path, methods in ROUTES.items():
         app.add_route(path, _endpoint(site, methods), methods=list(methods))
@@ -98,7 +99,7 @@ def _serve(site: Site, request: Request, form: Mapping[str, str], page: Page) ->
 
 
 def _visit(site: Site, request: Request, form: Mapping[str, str]) -> Visit:
-    cookie = request.cookies.get(sessions.cookie_name(site.project), "")
+    cookie = request.cookies.get(site.cookie, "")
     session = site.admission.session(cookie) if cookie else None
     asked = (request.query_params.get("lang", ""), session.locale if session is not None else "")
     language = choose(site.languages, asked, request.headers.get("accept-language", ""))

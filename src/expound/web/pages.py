@@ -35,6 +35,7 @@ class Site:
     admission: Admission
     rubric: Rubric
     project: str
+    cookie: str
     languages: Mapping[str, Language]
     templates: Environment
 
@@ -138,7 +139,7 @@ def join(site: Site, visit: Visit) -> Response:
     if redeemed is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "no_invitation")
     response = _see(f"/?lang={visit.language.code}")
-    sessions.set_cookie(response, sessions.cookie_name(site.project), redeemed[0])
+    sessions.set_cookie(response, site.cookie, redeemed[0])
     return response
 
 
@@ -166,7 +167,7 @@ def leave(site: Site, entry: Entry) -> Response:
     """End the session."""
     site.admission.leave(entry.session)
     response = _see("/")
-    sessions.drop_cookie(response, sessions.cookie_name(site.project))
+    sessions.drop_cookie(response, site.cookie)
     return response
 
 

@@ -14,11 +14,6 @@ COOKIE_SECONDS = 30 * 24 * 3600
 TOKEN_BYTES = 16
 
 
-def cookie_name(project: str) -> str:
-    """Return the cookie's name: of the project, since cookies do not tell two ports of a machine apart."""
-    return f"expound-{hashlib.sha256(project.encode()).hexdigest()[:8]}"
-
-
 def set_cookie(response: Response, name: str, value: str) -> None:
     """Give the browser its session."""
     response.set_cookie(name, value, max_age=COOKIE_SECONDS, path="/", httponly=True, samesite="lax")
