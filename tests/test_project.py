@@ -9,11 +9,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from expound.errors import FolderBusy, InputError, ModelRefused, ProjectNotFound, PromptError, SettingsError, TaskError
+from expound.errors import (
+    ExpoundError,
+    FolderBusy,
+    InputError,
+    ModelRefused,
+    ProjectNotFound,
+    PromptError,
+    SettingsError,
+    TaskError,
+)
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
 from expound.project import Project, locked, open_project, read_settings
@@ -259,6 +269,109 @@ def test_a_prompt_that_does_not_fit_the_model_begins_no_round(folder: Path) -> N
         project.open_round()
         assert "long" in {prompt.name for prompt in project.book.prompts()}
         assert max(len(prompt.text) for prompt in project.book.prompts()) < 100
+
+
+@pytest.mark.parametrize(
+    ("added", "kind", "message"),
+    [
+        ("[ppo]\nlive_layers = 40\n", SettingsError, r"live_layers = 40, but the model has \d layers"),
+        ("[sampling]\ntemperature = 0\n", SettingsError, r"temperature: Input should be greater than 0"),
+    ],
+)
+def test_settings_that_cannot_run_begin_no_round(
+    folder: Path, added: str, kind: type[ExpoundError], message: str
+) -> None:
+    table, key, *_ = added.splitlines()
+    change(folder, table, f"{table}\n{key}")
+    with pytest.raises(kind, match=message), opened(folder) as project:
+        project.open_round()
+    change(folder, f"{table}\n{key}", table)
+    with opened(folder) as project:
+        assert project.open_round().number == 1
+
+
+def test_prompts_without_a_split_to_measure_on_begin_no_round(folder: Path) -> None:
+    (folder / "prompts" / "prompts.jsonl").write_text('{"text": "Why?", "split": "train"}\n', encoding="utf-8")
+    with opened(folder) as project, pytest.raises(PromptError, match=r"none of the 1 prompts is of split 'held_out'"):
+        project.open_round()
+
+
+def test_live_layers_stay_once_a_policy_is_tuned(folder: Path) -> None:
+    """The next policy goes on from the last one, whose layers they are."""
+    with opened(folder) as project:
+        project.open_round()
+        project.book.add(PolicyRecord("tuned", 1, "rounds/001/policy"))
+        decide(project, 1)
+    change(folder, "[ppo]", "[ppo]\nlive_layers = 2")
+    with opened(folder) as project, pytest.raises(SettingsError, match=r"live_layers cannot change .* back to 'third'"):
+        project.open_round()
+
+
+def test_leftovers_of_another_database_are_not_taken_for_the_rounds_own(folder: Path) -> None:
+    with opened(folder) as project, project.step(project.open_round(), "sample train"):
+        pass
+    for path in folder.glob("expound.db*"):
+        path.unlink()
+    with opened(folder) as project, pytest.raises(InputError, match=r"001 is there already, .* knows no such round"):
+        project.open_round()
+
+
+def test_an_own_task_stays_while_a_round_is_open(folder: Path) -> None:
+    text = resources.files("expound.tasks").joinpath("answer.toml").read_text(encoding="utf-8")
+    own = folder / "task.toml"
+    own.write_text(text.replace('name = "answer"', 'name = "mine"'), encoding="utf-8")
+    change(folder, 'task = "answer"', 'task = "mine"')
+    with opened(folder) as project:
+        project.open_round()
+    kept = own.read_text(encoding="utf-8")
+    own.write_text(kept.replace("Answer in two sentences", "Answer"), encoding="utf-8")
+    with opened(folder) as project, pytest.raises(TaskError, match=r"task.toml has changed since round 1 began"):
+        _ = project.task
+    with opened(folder) as project:
+        decide(project, 1)
+        assert "Answer:" in project.task.template
+        project.open_round()
+
+
+# --- what a round is about ----------------------------------------------------------------------------------------
+
+
+def test_a_round_is_about_the_prompts_that_are_in_the_files(folder: Path) -> None:
+    extra = folder / "prompts" / "extra.jsonl"
+    extra.write_text('{"text": "Why now?", "split": "train"}\n', encoding="utf-8")
+    with opened(folder) as project:
+        first = project.open_round()
+        assert "Why now?" in {prompt.text for prompt in project.prompts("train", first)}
+        decide(project, 1)
+        extra.unlink()
+        second = project.open_round()
+        assert "Why now?" not in {prompt.text for prompt in project.prompts("train", second)}
+        assert len(project.prompts("train", first)) == len(project.prompts("train", second)) + 1
+
+
+def test_held_out_responses_are_used_again_until_sampling_changes(folder: Path) -> None:
+    """Else new explanations of 64 tokens would be compared with old ones that were cut at 32."""
+    sampled = []
+    for new_tokens in (None, None, 9, None):
+        if new_tokens:
+            change(folder, "max_new_tokens = 12", f"max_new_tokens = {new_tokens}")
+        with opened(folder) as project:
+            current = project.open_round()
+            project.sample_into_book("held_out", project.reference, 1, current)
+            sampled.append(len(project.book.responses("held_out", round_=current.number)))
+            decide(project, current.number)
+    held_out = sampled[0]
+    assert sampled == [held_out, 0, held_out, 0]
+
+
+def test_a_line_that_a_crash_cut_short_is_passed_over(folder: Path) -> None:
+    with opened(folder) as project:
+        current = project.open_round()
+        with project.step(current, "settle"):
+            pass
+        with (folder / "rounds" / "001" / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write('{"verb": "fit", "sec')
+        assert list(project.seconds(current)) == ["settle"]
 
 
 def test_a_model_may_move_but_not_change(folder: Path, tiny_llama_folder: Path, tmp_path: Path) -> None:

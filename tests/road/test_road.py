@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from expound import api
+from expound.errors import TrainingStopped
 from expound.ports import Progress
 from expound.project import Project, open_project
-from expound.records import Comparison, Rating
+from expound.records import Comparison, Decision, Rating
 from expound.reporting.progress import PlainProgress
 from tests.support.projects import Shape, make_project, prompt_lines
 
@@ -97,11 +98,40 @@ def test_explain_and_export(walked: Path, tmp_path: Path) -> None:
     assert {"config.json", "model.safetensors", "generation_config.json"} <= {path.name for path in out.iterdir()}
 
 
-def test_running_again_opens_a_third_round(walked: Path, tiny_llama_folder: Path, tmp_path: Path) -> None:
+def round_of(done: Decision | api.Waiting) -> int:
+    assert isinstance(done, Decision)
+    return done.round
+
+
+def test_running_again_opens_the_next_round_after_the_page_of_the_last(tiny_llama_folder: Path, tmp_path: Path) -> None:
     folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(updates=1))
-    first = api.run(folder)
-    assert not isinstance(first, api.Waiting)
-    assert first.round == 1
+    assert round_of(api.run(folder)) == 1
+    page = folder / "rounds" / "001" / "report.html"
+    page.unlink()  # as if the command had been interrupted between decision and page
+    assert round_of(api.run(folder)) == 1
+    assert page.is_file()
+    assert round_of(api.run(folder)) == 2
+
+
+def test_a_round_that_cannot_go_on_is_given_up_and_the_next_takes_its_judgments(
+    tiny_llama_folder: Path, tmp_path: Path
+) -> None:
+    folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(updates=2))
+    settings = folder / "project.toml"
+    usual = settings.read_text(encoding="utf-8")
+    settings.write_text(usual.replace("learning_rate = 1e-3", "learning_rate = 1e30"), encoding="utf-8")
+    with pytest.raises(TrainingStopped, match=r"infinite in update .*Lower \[ppo\] learning_rate and run again"):
+        api.run(folder)
+    assert "The round was given up" in api.status(folder)
+    settings.write_text(usual, encoding="utf-8")
+    assert round_of(api.run(folder)) == 2
+    with open_project(folder, PlainProgress(), lock=False) as project:
+        assert [policy.round for policy in project.book.policies()] == [0, 2]
+        (reward,) = (card for card in project.book.rewards() if card.round == 2)
+        judged = {response.round for response in project.book.responses("train")}
+        assert judged == {1, 2}
+        assert reward.examples == len(project.book.settlements()[-1].verdicts)
+    assert "given up" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def weights_of(folder: Path) -> bytes:
@@ -120,7 +150,10 @@ def test_held_out_judgments_change_no_reward_weight(tiny_llama_folder: Path, tmp
     with open_project(folder, PlainProgress()) as project:
         for answer in turned_answers(project):
             project.book.answer([answer])
-    api.settle(folder)
+        card = project.book.rewards()[-1]
+        project.book.add(replace(card, settlement="of other judgments"))
+    assert api.settle(folder).judgments_hash == card.settlement
+    (folder / "rounds" / "001" / "reward" / "reward.safetensors").unlink()
     api.fit(folder)
     assert reward_of(folder) == before
 
