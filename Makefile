@@ -16,7 +16,7 @@ help:  ## list the targets
 
 install: $(VENV)/.installed  ## what is needed to use expound, with the default model, in .venv
 
-demo: $(VENV)/.installed  ## walk the whole road once with a simulated panel; about ten minutes on two cores
+demo: $(VENV)/.installed  ## walk two rounds with a simulated panel; about eleven minutes on two cores
 	$(BIN)/expound demo
 
 demo-seeds: $(VENV)/.installed  ## the demonstration with three seeds

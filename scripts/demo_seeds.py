@@ -2,7 +2,7 @@
 
 Resumes by seed: a finished seed is not run again. The last line is JSON; the exit code is 0 when on every seed the
 difference to the reference after round 2 has a 95 % interval above zero, as sampled, with unfinished tails cut and
-greedy, and responses neither copy nor repeat too much.
+greedy, responses neither copy nor repeat too much, and a rater is found who prefers what the others think worse.
 """
 
 from __future__ import annotations
@@ -46,10 +46,13 @@ def walk(folder: Path, seed: int) -> dict[str, object]:
 def holds(figures: dict[str, object]) -> bool:
     """Return whether a seed reached what the demonstration promises."""
     differences, form = figures["differences"], figures["form"]
+    raters = figures["discriminations"]
     assert isinstance(differences, dict)
+    assert isinstance(raters, dict)
     assert isinstance(form, dict)
     above = len(differences) == 3 and all(low > 0 for _, low, _ in differences.values())
-    return above and form["copied"] <= MOST_COPIED and form["repeated"] <= MOST_REPEATED
+    is_found = min(raters.values()) < 0
+    return above and is_found and form["copied"] <= MOST_COPIED and form["repeated"] <= MOST_REPEATED
 
 
 def main() -> int:

@@ -167,8 +167,12 @@ def test_no_rounds_cannot_be_walked(people: Path) -> None:
 
 def test_explain_knows_prompts_by_name_and_says_when_nothing_is_tuned(people: Path) -> None:
     said = io.StringIO()
+    before_any_round = api.explain(people, "pump-run-dry", temperature=1.0, progress=QUIET)
+    with open_project(people, QUIET, lock=False) as project:
+        assert project.book.policies() == (), "looking at a model does not choose it"
     api.ask(people, progress=QUIET)
     by_name = api.explain(people, "pump-run-dry", temperature=1.0, progress=PlainProgress(said))
+    assert by_name == before_any_round
     with open_project(people, QUIET, lock=False) as project:
         prompt = next(found for found in project.book.prompts() if found.name == "pump-run-dry")
     by_text = api.explain(people, prompt.text, source=prompt.source, temperature=1.0, progress=QUIET)

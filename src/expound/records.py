@@ -290,9 +290,9 @@ class Example:
 class RewardCard:
     """What is known of a fitted reward.
 
-    Accuracies are shares of compared train pairs, of prompts left out of the fit, that the reward orders like the
-    verdicts; `length_accuracy` does the same by length alone. `mean` and `sd` normalise the reward (reference's
-    responses). `settlement` is the judgments_hash of the settlement it was fitted to.
+    Accuracies are shares of pairs of judged responses, of train prompts left out of the fit, that the reward orders
+    like the verdicts; `length_accuracy` does the same by length alone. `mean` and `sd` normalise the reward (on the
+    reference's responses). `settlement` is the judgments_hash of the settlement it was fitted to.
     """
 
     id: str

@@ -52,6 +52,10 @@ def test_the_sentence_carries_the_figures() -> None:
     for figure in ("62 %", "120 comparisons", "60 prompts", "70 won", "40 lost", "10 tied", "55 to 70 %", "people"):
         assert figure in sentence
     assert sentence.startswith("Better:")
+    assert "word for word" not in sentence
+    assert (
+        "; 3 more pairs, word for word the same, count as tied" in decide(replace(BASE, equal=3), max_rounds=5).sentence
+    )
 
 
 def test_worse_and_no_better_are_told_apart() -> None:
@@ -93,7 +97,7 @@ def test_a_difference_that_no_number_would_show_is_said_to_be_so() -> None:
 
 
 def test_unchanged_explanations_are_called_unchanged() -> None:
-    same = replace(found(0.5, (0.44, 0.56)), wins=0, losses=0, ties=24, comparisons=24, sources=())
+    same = replace(found(0.5, (0.44, 0.56)), wins=0, losses=0, ties=0, comparisons=0, equal=24, sources=())
     decision = decide(same, max_rounds=5)
     assert "word for word" in decision.sentence
     assert "hardly differ" in decision.next_step
