@@ -18,7 +18,7 @@ Json = TypeAliasType("Json", "bool | int | float | str | Sequence[Json] | Mappin
 
 Split = Literal["train", "held_out"]
 Source = Literal["people", "simulated", "judge", "function"]
-BallotKind = Literal["comparison", "rating"]
+BallotKind = Literal["comparison", "rating", "ranking"]
 OVERALL = "overall"
 
 
@@ -114,7 +114,8 @@ class Response:
 class Ballot:
     """What one rater is shown: the responses in the order shown (the first is the left one).
 
-    An overlapping question is several ballots that differ in `copy`; copies alternate sides.
+    An overlapping question is several ballots that differ in `copy`; copies alternate sides. A rating asks for a point
+    of each of `criteria`; the other kinds are about `criterion` alone.
     """
 
     id: str
@@ -127,6 +128,7 @@ class Ballot:
     criterion: str = OVERALL
     strength: int = 1
     ties: bool = True
+    criteria: tuple[str, ...] = ()
 
     @property
     def question(self) -> tuple[str, ...]:
@@ -141,7 +143,11 @@ class Ballot:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgment:
-    """What a rater said of a ballot; the subclasses say what kind of thing."""
+    """What a rater said of a ballot; the subclasses say what kind of thing.
+
+    `gold` is the known right value, in the form of the subclass's own (choice, value, tiers). `meta` is what another
+    format brought along.
+    """
 
     rater: str
     ballot: str | None = None
@@ -154,17 +160,30 @@ class Judgment:
     seconds: float | None = None
     shown_at: str | None = None
     comment: str | None = None
+    gold: Json = None
+    meta: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Judgment):
-    """Choice from -strength (left much better) to strength (right much better); 0 is a tie."""
+    """Choice from -strength (left much better) to strength (right much better); 0 is a tie.
+
+    `both_bad` says of a tie that neither is any good.
+    """
 
     left: str
     right: str
     choice: int
     strength: int = 1
     ties: bool = True
+    both_bad: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking(Judgment):
+    """Responses in tiers, the best first; those of a tier are about the same. What was not ranked is missing."""
+
+    tiers: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +193,33 @@ class Rating(Judgment):
     response: str
     value: int
     scale: tuple[int, int] = (1, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Judgment):
+    """A category of one response, such as "yes" for faithful."""
+
+    response: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(Judgment):
+    """A better wording of a response."""
+
+    response: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Highlight(Judgment):
+    """What is wrong, or good, between two characters of a response (`end` exclusive); severity from 1."""
+
+    response: str
+    start: int
+    end: int
+    type: str
+    severity: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +290,16 @@ class PairVerdict:
 
 
 @dataclass(frozen=True)
+class CheckVerdict:
+    """How likely a response is of a category."""
+
+    response: str
+    criterion: str
+    label: str
+    p: float
+
+
+@dataclass(frozen=True)
 class Skill:
     """How far a rater is to be trusted: 1 always right, 0 no information, below 0 inverted.
 
@@ -271,6 +327,7 @@ class Settlement:
     skills: tuple[Skill, ...]
     iterations: int
     judgments_hash: str
+    checks: tuple[CheckVerdict, ...] = ()
 
 
 # --- what is learnt ---------------------------------------------------------------------------------------------

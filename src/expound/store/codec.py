@@ -17,13 +17,17 @@ from expound.errors import InputError, StorageError
 from expound.records import (
     Answer,
     Ballot,
+    Check,
     Comparison,
     Decision,
+    Edit,
     Evaluation,
+    Highlight,
     Judgment,
     PolicyRecord,
     Prompt,
     Rater,
+    Ranking,
     Rating,
     Record,
     Response,
@@ -48,7 +52,15 @@ KINDS: Mapping[str, type[Record]] = {
     "decision": Decision,
 }
 NAMES: Mapping[type[object], str] = {kind: name for name, kind in KINDS.items()}
-LINES: Mapping[str, type[Judgment]] = {"comparison": Comparison, "rating": Rating, "skip": Skip}
+LINES: Mapping[str, type[Judgment]] = {
+    "comparison": Comparison,
+    "rating": Rating,
+    "ranking": Ranking,
+    "check": Check,
+    "edit": Edit,
+    "highlight": Highlight,
+    "skip": Skip,
+}
 LINE_NAMES: Mapping[type[object], str] = {kind: name for name, kind in LINES.items()}
 OF_THE_ROW = ("rater", "ballot", "revision")
 TIMELESS = {"seconds": None, "shown_at": None}
