@@ -45,7 +45,8 @@ def ask(project: Project, current: Round) -> None:
         return
     fresh = book.responses("train", round_=current.number)
     earlier = book.responses("train", round_=current.number - 1)
-    book.add(ask_train(fresh, earlier, project.settings_of(current).asking, current))
+    criteria = tuple(criterion.name for criterion in project.task.criteria)
+    book.add(ask_train(fresh, earlier, project.settings_of(current).asking, current, criteria))
 
 
 def collect(project: Project, current: Round, split: Split) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 from typing_extensions import TypeAliasType
 
@@ -20,6 +20,8 @@ Split = Literal["train", "held_out"]
 Source = Literal["people", "simulated", "judge", "function"]
 BallotKind = Literal["comparison", "rating", "ranking"]
 OVERALL = "overall"
+
+AnyJudgment = TypeVar("AnyJudgment", bound="Judgment")
 
 
 def content_id(*parts: Json) -> str:
@@ -162,6 +164,11 @@ class Judgment:
     comment: str | None = None
     gold: Json = None
     meta: Mapping[str, Json] = field(default_factory=dict)
+
+
+def on_ballot(judgment: AnyJudgment, ballot: Ballot) -> AnyJudgment:
+    """Return the judgment with what it takes over from the ballot that it answers."""
+    return replace(judgment, ballot=ballot.id, prompt=ballot.prompt, split=ballot.split, round=ballot.round)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,12 +123,6 @@ class Settings(Section):
     site: SiteSettings = SiteSettings()
 
     @model_validator(mode="after")
-    def _people_compare(self) -> Settings:
-        if "people" in self.panel.kinds and "rating" in self.asking.ballots:
-            raise ValueError('the rating page asks people for comparisons only; set [asking] ballots = ["comparison"]')
-        return self
-
-    @model_validator(mode="after")
     def _episodes_divide(self) -> Settings:
         unit = self.sampling.responses_per_prompt * self.ppo.minibatches
         if self.ppo.episodes % unit:

@@ -11,6 +11,7 @@ from expound.records import Ballot, BallotKind, Json, Response, Round, SamplingK
 from expound.settings import AskingSettings, Settings
 
 PER_PROMPT, FEWEST, MOST = 2, 60, 600
+RANKED, FEWEST_RANKED = 5, 3  # responses in a ranking
 EARLIER_SHARE = 0.2  # of a later round's comparisons look back: they put the rounds on one scale
 
 T = TypeVar("T")
@@ -24,12 +25,13 @@ class Question:
     kind: BallotKind
     prompt: str
     responses: tuple[str, ...]
+    criteria: tuple[str, ...] = ()
 
     def copy(self, number: int, current: Round, split: Split) -> Ballot:
         """Return the ballot of one copy; copies alternate sides."""
         shown = self.responses if number % 2 == 0 else self.responses[::-1]
         name = Ballot.make_id(self.kind, self.prompt, shown, current.number, number)
-        return Ballot(name, self.kind, self.prompt, shown, current.number, split, number)
+        return Ballot(name, self.kind, self.prompt, shown, current.number, split, number, criteria=self.criteria)
 
 
 def questions(count: int | Literal["auto"], prompts: int) -> int:
@@ -51,25 +53,41 @@ def responses_needed(prompts: int, settings: Settings, round_: int) -> int:
 
 
 def _uses(kind: BallotKind, responses: int) -> int:
-    return responses * (responses - 1) // 2 if kind == "comparison" else responses
+    """Return how many questions of a kind the responses to one prompt make."""
+    match kind:
+        case "comparison":
+            return responses * (responses - 1) // 2
+        case "rating":
+            return responses
+        case "ranking":
+            return responses // RANKED or responses >= FEWEST_RANKED
 
 
 def ask_train(
-    fresh: Sequence[Response], earlier: Sequence[Response], settings: AskingSettings, current: Round
+    fresh: Sequence[Response],
+    earlier: Sequence[Response],
+    settings: AskingSettings,
+    current: Round,
+    criteria: tuple[str, ...] = (),
 ) -> tuple[Ballot, ...]:
     """Return the round's ballots about train responses, in a drawn order.
 
-    `fresh` are the round's responses, `earlier` those of the round before. Responses of a prompt with equal texts are
-    one. A prompt with a single text has no comparison, so there may be fewer than `count` questions.
+    `fresh` are the round's responses, `earlier` those of the round before; `criteria` are what ratings ask about.
+    Responses of a prompt with equal texts are one. A prompt with a single text has no comparison, so there may be
+    fewer than `count` questions.
     """
     now, before = _groups(fresh, current.seed), _groups(earlier, current.seed)
     count = questions(settings.count, len(now))
     ballots: list[Ballot] = []
     for kind in settings.ballots:
-        if kind == "comparison":
-            asked = _comparisons(now, before, count, current)
-        else:
-            asked = [Question(kind, one.prompt, (one.id,)) for one in _spread(now, count, current.key(kind))]
+        match kind:
+            case "comparison":
+                asked = _comparisons(now, before, count, current)
+            case "rating":
+                rated = _spread(now, count, current.key(kind))
+                asked = [Question(kind, one.prompt, (one.id,), criteria) for one in rated]
+            case "ranking":
+                asked = _rankings(now, count, current)
         ballots += _with_overlap(asked, settings.overlap, settings.overlap_share, current, "train")
     return tuple(sorted(ballots, key=lambda ballot: _draw(current.key("order"), ballot.id)))
 
@@ -81,6 +99,18 @@ def _comparisons(now: Groups, before: Groups, count: int, current: Round) -> lis
     inside = {prompt: _ring_and_diagonals(group) for prompt, group in now.items()}
     pairs = [*looking_back, *_spread(inside, count - len(looking_back), key)]
     return [_with_sides(first, second, key) for first, second in pairs]
+
+
+def _rankings(now: Groups, count: int, current: Round) -> list[Question]:
+    """Return questions that each rank up to five responses of a prompt, in the order drawn for it."""
+    key = current.key("ranking")
+    chunks = {
+        prompt: [chunk for start in range(0, len(group), RANKED) if len(chunk := group[start : start + RANKED]) > 2]
+        for prompt, group in now.items()
+    }
+    drawn = _spread(chunks, count, key)
+    shown = [sorted(chunk, key=lambda one: _draw(key, "shown", one.id)) for chunk in drawn]
+    return [Question("ranking", chunk[0].prompt, tuple(one.id for one in chunk)) for chunk in shown]
 
 
 def _groups(responses: Sequence[Response], seed: int) -> dict[str, list[Response]]:

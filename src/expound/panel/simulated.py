@@ -5,16 +5,35 @@ Whatever they say is marked as simulated. With `utility` this is the only module
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from expound.panel.utility import Facts, gold_utility
 from expound.ports import Book, Progress
-from expound.records import Answer, Ballot, Comparison, Judgment, Prompt, Rater, Rating, Response, Round, Split
+from expound.records import (
+    OVERALL,
+    Answer,
+    Ballot,
+    Comparison,
+    Judgment,
+    Prompt,
+    Ranking,
+    Rater,
+    Rating,
+    Response,
+    Round,
+    Split,
+    on_ballot,
+)
 from expound.statistics import keyed_generator
 
 TIE_WIDTH = 0.03
 """Utility within which a rater says "about the same"."""
+
+SCALE = (1, 5)
+"""The lowest and the highest point of every criterion."""
 
 BATCH = 500
 """Answers stored together."""
@@ -91,8 +110,8 @@ class SimulatedPanel:
             + habit.length_liking * max(0, len(responses[id_].text.split()) - 35) / 15
             for id_ in ballot.responses
         ]
-        judgment = _judgment(habit, ballot, seen)
-        return Answer(f"simulated-{ballot.id}", ballot.id, habit.rater.id, (judgment,))
+        said = tuple(on_ballot(one, ballot) for one in _judgments(habit, ballot, seen, generator))
+        return Answer(f"simulated-{ballot.id}", ballot.id, habit.rater.id, said)
 
     def _habit(self, ballot: Ballot) -> Habit:
         """Return who answers: copies of one question go to different raters."""
@@ -100,31 +119,45 @@ class SimulatedPanel:
         return HABITS[int(order[ballot.copy % len(HABITS)])]
 
 
-def _judgment(habit: Habit, ballot: Ballot, seen: list[float]) -> Judgment:
-    if ballot.kind == "rating":
+def _judgments(
+    habit: Habit, ballot: Ballot, seen: Sequence[float], generator: np.random.Generator
+) -> tuple[Judgment, ...]:
+    match ballot.kind:
+        case "comparison":
+            return (_compared(habit, ballot, seen),)
+        case "rating":
+            return tuple(_rated(habit, ballot, seen[0], generator))
+        case "ranking":
+            return (_ranked(habit, ballot, seen),)
+
+
+def _rated(habit: Habit, ballot: Ballot, seen: float, generator: np.random.Generator) -> Iterator[Judgment]:
+    """Yield a rating of each criterion; their noise is half the rater's and comes on top of what all share."""
+    low, high = SCALE
+    for criterion in ballot.criteria or (OVERALL,):
+        own = 0.5 * habit.noise * float(generator.standard_normal()) if ballot.criteria else 0.0
         # An adversary's scale is turned round about its middle, so that its ratings still fill it.
-        level = seen[0] + habit.severity + (0.5 if habit.sign < 0 else 0.0)
-        value = min(5, max(1, round(1 + 5 * level)))
-        return Rating(
-            rater=habit.rater.id,
-            ballot=ballot.id,
-            prompt=ballot.prompt,
-            split=ballot.split,
-            round=ballot.round,
-            source="simulated",
-            response=ballot.responses[0],
-            value=value,
+        level = seen + own + habit.severity + (0.5 if habit.sign < 0 else 0.0)
+        value = min(high, max(low, round(low + (high - low + 1) * level)))
+        yield Rating(
+            rater=habit.rater.id, source="simulated", criterion=criterion, response=ballot.responses[0], value=value
         )
+
+
+def _compared(habit: Habit, ballot: Ballot, seen: Sequence[float]) -> Judgment:
+    left, right = ballot.responses
     difference = seen[0] - seen[1] + habit.side_bias
     choice = 0 if abs(difference) < TIE_WIDTH else -1 if difference > 0 else 1
-    return Comparison(
-        rater=habit.rater.id,
-        ballot=ballot.id,
-        prompt=ballot.prompt,
-        split=ballot.split,
-        round=ballot.round,
-        source="simulated",
-        left=ballot.responses[0],
-        right=ballot.responses[1],
-        choice=choice,
-    )
+    return Comparison(rater=habit.rater.id, source="simulated", left=left, right=right, choice=choice)
+
+
+def _ranked(habit: Habit, ballot: Ballot, seen: Sequence[float]) -> Judgment:
+    """Return all responses in tiers; what is within the width of a tie of a tier's best is in that tier."""
+    worth = dict(zip(ballot.responses, seen, strict=True))
+    tiers: list[list[str]] = []
+    for response in sorted(worth, key=lambda one: -worth[one]):
+        if tiers and worth[tiers[-1][0]] - worth[response] < TIE_WIDTH:
+            tiers[-1].append(response)
+        else:
+            tiers.append([response])
+    return Ranking(rater=habit.rater.id, source="simulated", tiers=tuple(map(tuple, tiers)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from expound.errors import JudgmentError
-from expound.records import Answer, Ballot, Comparison, Judgment, Rating, Skip
+from expound.records import Answer, Ballot, Comparison, Judgment, Ranking, Rating, Skip
 
 KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 AGAIN = "Open the ballot again and answer what it shows."
@@ -43,6 +43,12 @@ def _of_the_ballot(judgment: Judgment, ballot: Ballot) -> str:
         return f"compares '{judgment.left}' and '{judgment.right}', which it did not show so"
     if isinstance(judgment, Rating) and judgment.response not in ballot.responses:
         return f"rates '{judgment.response}', which it did not show"
+    if isinstance(judgment, Rating) and ballot.criteria and judgment.criterion not in ballot.criteria:
+        return f"rates '{judgment.criterion}', which it did not ask about"
+    if isinstance(judgment, Ranking):
+        placed = [response for tier in judgment.tiers for response in tier]
+        if not set(placed) <= set(ballot.responses) or len(placed) != len(set(placed)) or len(placed) < 2:
+            return f"ranks {placed}, of which it showed {list(ballot.responses)}"
     return ""
 
 

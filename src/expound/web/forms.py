@@ -1,28 +1,30 @@
-"""What a rater enters on a ballot: read from the form, checked, turned into a judgment, and shown again."""
+"""What a rater enters on a ballot: read from the form, checked, turned into an answer, and shown again."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from expound.ports import Opened
-from expound.records import Answer, Comparison, Judgment, Skip
+from expound.records import Answer, Judgment, Skip, on_ballot
+from expound.web.questions import Fault, Question, fields_of
 
 MAX_COMMENT = 10_000
 MAX_SECONDS = 24 * 3600.0
-CHOICES = {"a": -1, "same": 0, "b": 1}
 REASONS = ("language", "subject", "broken", "other")
 DEVICES = ("wide", "narrow")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
+Do = Literal["judge", "skip"]
+
 
 @dataclass(frozen=True)
 class Entered:
-    """A form as it was sent, in plain texts; what was not entered is empty."""
+    """A form as it was sent, in plain texts; what was not entered is empty. `fields` are those of the questions."""
 
-    choice: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
     comment: str = ""
     reason: str = ""
     words: str = ""
@@ -31,19 +33,11 @@ class Entered:
     key: str = ""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a form: the id of the element to mend, and the message that says how."""
-
-    field: str
-    message: str
-
-
 def read(form: Mapping[str, str]) -> Entered:
     """Return what a form holds. Browsers end lines with CRLF; texts are stored with LF and nothing else is changed."""
     device = form.get("device", "")
     return Entered(
-        choice=form.get("choice", ""),
+        fields=fields_of(form),
         comment=_lines(form.get("comment", "")),
         reason=form.get("reason", ""),
         words=_lines(form.get("words", "")),
@@ -53,79 +47,50 @@ def read(form: Mapping[str, str]) -> Entered:
     )
 
 
-def again(answer: Answer | None) -> Entered:
+def again(answer: Answer | None, question: Question) -> Entered:
     """Return an answer as the form that led to it, to be changed."""
-    for judgment in answer.judgments if answer is not None else ():
-        match judgment:
-            case Comparison():
-                names = {value: name for name, value in CHOICES.items()}
-                return Entered(choice=names[judgment.choice], comment=judgment.comment or "")
-            case Skip():
-                return Entered(reason=judgment.reason, words=judgment.comment or "")
-            case _:
-                continue
-    return Entered()
+    judgments = answer.judgments if answer is not None else ()
+    comment = next((found.comment for found in judgments if found.comment), "")
+    skips = [found for found in judgments if isinstance(found, Skip)]
+    if skips:
+        return Entered(reason=skips[0].reason, words=comment)
+    return Entered(fields=question.fields(judgments), comment=comment)
 
 
-def faults(entered: Entered, do: Literal["judge", "skip"]) -> tuple[Fault, ...]:
+def faults(entered: Entered, question: Question, do: Do) -> tuple[Fault, ...]:
     """Return what keeps the form from being stored, in the order of the page."""
     if do == "skip":
         missing = () if entered.reason in REASONS else (Fault("q-skip", "fault_reason"),)
         return (*missing, *_text_faults(entered.words, "words"))
-    missing = () if entered.choice in CHOICES else (Fault("q-choice", "fault_choice"),)
-    return (*missing, *_text_faults(entered.comment, "comment"))
+    return (*question.faults(entered.fields), *_text_faults(entered.comment, "comment"))
 
 
-def answer(entered: Entered, opened: Opened, rater: str, *, do: Literal["judge", "skip"], locale: str) -> Answer:
-    """Return the answer that a faultless form means."""
-    judgment = _skip(entered, opened, rater) if do == "skip" else _comparison(entered, opened, rater)
+def answer(entered: Entered, opened: Opened, question: Question, rater: str, *, do: Do, locale: str) -> Answer:
+    """Return the answer that a faultless form means; a comment goes with the first of its judgments."""
+    said: tuple[Judgment, ...]
+    if do == "skip":
+        said, comment, seconds = (Skip(rater=rater, reason=entered.reason),), entered.words, None
+    else:
+        said, comment, seconds = question.judgments(entered.fields, rater), entered.comment, entered.seconds
+    judgments = [
+        replace(
+            on_ballot(judgment, opened.ballot),
+            revision=opened.revision,
+            seconds=seconds,
+            shown_at=opened.shown_at,
+            comment=(comment or None) if place == 0 else None,
+        )
+        for place, judgment in enumerate(said)
+    ]
     return Answer(
         key=opened.key,
         ballot=opened.ballot.id,
         rater=rater,
-        judgments=(judgment,),
+        judgments=tuple(judgments),
         revision=opened.revision,
         device=entered.device,
         locale=locale,
         surplus=opened.surplus,
-    )
-
-
-def _comparison(entered: Entered, opened: Opened, rater: str) -> Judgment:
-    ballot = opened.ballot
-    left, right = ballot.responses
-    return Comparison(
-        rater=rater,
-        ballot=ballot.id,
-        prompt=ballot.prompt,
-        split=ballot.split,
-        round=ballot.round,
-        revision=opened.revision,
-        criterion=ballot.criterion,
-        seconds=entered.seconds,
-        shown_at=opened.shown_at,
-        comment=entered.comment or None,
-        left=left,
-        right=right,
-        choice=CHOICES[entered.choice],
-        strength=ballot.strength,
-        ties=ballot.ties,
-    )
-
-
-def _skip(entered: Entered, opened: Opened, rater: str) -> Judgment:
-    ballot = opened.ballot
-    return Skip(
-        rater=rater,
-        ballot=ballot.id,
-        prompt=ballot.prompt,
-        split=ballot.split,
-        round=ballot.round,
-        revision=opened.revision,
-        criterion=ballot.criterion,
-        shown_at=opened.shown_at,
-        comment=entered.words or None,
-        reason=entered.reason,
     )
 
 

@@ -39,6 +39,20 @@ class Language:
         return self("language_name")
 
 
+@dataclass(frozen=True)
+class ProjectText:
+    """A text of the project, in the language that it is really in."""
+
+    text: str
+    tag: str
+
+
+def told(texts: Mapping[str, str], language: Language) -> ProjectText:
+    """Return a text of the project in that language, else in English, else in any that it has."""
+    code = next(code for code in (language.code, "en", *texts) if texts.get(code))
+    return ProjectText(texts[code], {"zh": "zh-Hans"}.get(code, code))
+
+
 def load_languages(folder: Path = FOLDER) -> Mapping[str, Language]:
     """Return the languages by code, the default first."""
     files = sorted(folder.glob("*.toml"), key=lambda path: (path.stem != DEFAULT, path.stem))

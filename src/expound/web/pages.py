@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
 
 from jinja2 import Environment
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from expound.errors import JudgmentError, StorageError
 from expound.ports import Admission, Book, Opened, Queue, Session
-from expound.records import Answer
+from expound.records import Answer, Ballot
 from expound.rubric import Rubric
 from expound.web import forms, sessions
-from expound.web.forms import CHOICES, REASONS, Entered, Fault
-from expound.web.messages import Language
+from expound.web.forms import REASONS, Do, Entered
+from expound.web.messages import Language, told
+from expound.web.questions import LETTERS, Fault, Question, question_of
 
 RELOAD_SECONDS = 10
-Do = Literal["judge", "skip"]
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def rate(site: Site, entry: Entry) -> Response:
     opened = None if ballot is None else site.queue.open(entry.rater, ballot.id)
     if opened is None:
         return render(site, entry.visit, "wait.html", {"seconds": RELOAD_SECONDS, **_bar(site, entry)})
-    return _ballot(site, entry, opened, forms.again(opened.previous))
+    return _ballot(site, entry, opened, _again(site, opened))
 
 
 def change(site: Site, entry: Entry) -> Response:
@@ -188,7 +187,7 @@ def change(site: Site, entry: Entry) -> Response:
     opened = site.queue.open(entry.rater, entry.visit.parameters["ballot"])
     if opened is None:
         raise Refusal(HTTPStatus.NOT_FOUND, "not_found")
-    return _ballot(site, entry, opened, forms.again(opened.previous))
+    return _ballot(site, entry, opened, _again(site, opened))
 
 
 def judge(site: Site, entry: Entry) -> Response:
@@ -196,18 +195,19 @@ def judge(site: Site, entry: Entry) -> Response:
     entered, do = forms.read(entry.visit.form), _what_to_do(entry.visit.form)
     opened = site.queue.open(entry.rater, entry.visit.parameters["ballot"], entered.key or "none")
     if opened is None:
-        return problem(site, entry.visit, Refusal(HTTPStatus.NOT_FOUND, "not_found"), _in_words(entry, entered))
-    found = forms.faults(entered, do)
+        return problem(site, entry.visit, Refusal(HTTPStatus.NOT_FOUND, "not_found"), _texts(entered))
+    question = _question(site, opened.ballot)
+    found = forms.faults(entered, question, do)
     if found:
         return _ballot(site, entry, opened, entered, found)
-    answer = forms.answer(entered, opened, entry.rater, do=do, locale=entry.visit.language.code)
+    answer = forms.answer(entered, opened, question, entry.rater, do=do, locale=entry.visit.language.code)
     try:
         site.book.answer([answer])
     except JudgmentError:
         return _conflict(site, entry, entered, do)
     except StorageError:
         refusal = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "not_stored")
-        return problem(site, entry.visit, refusal, _in_words(entry, forms.again(answer)))
+        return problem(site, entry.visit, refusal, _in_words(entry, question, entered, do))
     site.queue.accepted(answer)
     return _see("/rate")
 
@@ -227,8 +227,11 @@ def _ballot(site: Site, entry: Entry, opened: Opened, entered: Entered, found: t
         "opened": opened,
         "entered": entered,
         "faults": found,
-        "comparison": _project_text(site.rubric.comparison, entry.visit.language),
-        "choices": tuple(CHOICES),
+        "faulty": {fault.field for fault in found},
+        "question": _question(site, opened.ballot),
+        "comparison": told(site.rubric.comparison, entry.visit.language),
+        "told": lambda texts: told(texts, entry.visit.language),
+        "letters": LETTERS,
         "reasons": REASONS,
         **_bar(site, entry),
     }
@@ -240,23 +243,36 @@ def _conflict(site: Site, entry: Entry, entered: Entered, do: Do) -> Response:
     """Show the stored answer and the posted one; changing to the posted one is the next revision."""
     opened = site.queue.open(entry.rater, entry.visit.parameters["ballot"])
     assert opened is not None, "a key that is taken belongs to an answer of this rater"
+    question, stored = _question(site, opened.ballot), _again(site, opened)
     context = {
         "opened": opened,
         "entered": entered,
         "do": do,
-        "stored": _in_words(entry, forms.again(opened.previous)),
-        "posted": _in_words(entry, entered),
+        "stored": _in_words(entry, question, stored, "skip" if stored.reason else "judge"),
+        "posted": _in_words(entry, question, entered, do),
         **_bar(site, entry),
     }
     return render(site, entry.visit, "conflict.html", context, HTTPStatus.CONFLICT)
 
 
-def _in_words(entry: Entry, entered: Entered) -> tuple[str, ...]:
+def _in_words(entry: Entry, question: Question, entered: Entered, do: Do) -> tuple[str, ...]:
     t = entry.visit.language
-    chosen = t(f"choice_{entered.choice}") if entered.choice in CHOICES else ""
+    if do == "judge":
+        return (*question.in_words(entered.fields, t), *_texts(entered))
     reason = t(f"reason_{entered.reason}") if entered.reason in REASONS else ""
-    skipped = t("skipped_because", {"reason": reason}) if reason else ""
-    return tuple(text for text in (chosen or skipped, entered.comment, entered.words) if text)
+    return (*((t("skipped_because", {"reason": reason}),) if reason else ()), *_texts(entered))
+
+
+def _texts(entered: Entered) -> tuple[str, ...]:
+    return tuple(text for text in (entered.comment, entered.words) if text)
+
+
+def _question(site: Site, ballot: Ballot) -> Question:
+    return question_of(ballot, site.rubric)
+
+
+def _again(site: Site, opened: Opened) -> Entered:
+    return forms.again(opened.previous, _question(site, opened.ballot))
 
 
 def _bar(site: Site, entry: Entry) -> dict[str, object]:
@@ -270,7 +286,7 @@ def _bar(site: Site, entry: Entry) -> dict[str, object]:
 
 def guide(site: Site, entry: Entry) -> Response:
     """Show the guidelines of the task."""
-    text = _project_text(site.rubric.guidelines, entry.visit.language)
+    text = told(site.rubric.guidelines, entry.visit.language)
     return render(site, entry.visit, "guide.html", {"guidelines": text, **_bar(site, entry)})
 
 
@@ -282,16 +298,3 @@ def health(site: Site, visit: Visit) -> Response:
     except StorageError:
         return PlainTextResponse("the database cannot be read\n", HTTPStatus.SERVICE_UNAVAILABLE)
     return PlainTextResponse("ok\n")
-
-
-@dataclass(frozen=True)
-class ProjectText:
-    """A text of the project, in the language that it is really in."""
-
-    text: str
-    tag: str
-
-
-def _project_text(texts: Mapping[str, str], language: Language) -> ProjectText:
-    code = next(code for code in (language.code, "en", *texts) if texts.get(code))
-    return ProjectText(texts[code], {"zh": "zh-Hans"}.get(code, code))

@@ -1,9 +1,11 @@
-// Single keys and active seconds. Every page is complete without this file.
+// Single keys, the order of a ranking in words, and active seconds. Every page is complete without this file.
 const form = document.querySelector("form[data-judge]");
 const IDLE_AFTER = 60_000;
 
 if (form) {
-  const points = [...form.querySelectorAll("input[name=choice]")];
+  const questions = [...form.querySelectorAll("[data-question]")];
+  const inputs = (question) => [...question.querySelectorAll("input[type=radio]")];
+  const isAnswered = (question) => inputs(question).some((input) => input.checked);
   document.documentElement.dataset.keys = "";
 
   // Only time in which the page is visible and somebody is there counts.
@@ -28,16 +30,54 @@ if (form) {
     });
   }
 
+  const order = form.querySelector("[data-order]");
+  const tellOrder = () => {
+    const tiers = new Map();
+    questions.forEach((question, index) => {
+      const place = Number(inputs(question).find((input) => input.checked)?.value);
+      if (place) tiers.set(place, [...(tiers.get(place) ?? []), "ABCDEFG"[index]]);
+    });
+    const places = [...tiers.keys()].sort((one, other) => one - other);
+    order.value = places.map((place) => tiers.get(place).join(" = ")).join(" › ") || order.dataset.nothing;
+  };
+  if (order) {
+    form.addEventListener("change", tellOrder);
+    tellOrder();
+  }
+
   const isTyping = (target) => target.closest("textarea, input[type=text]");
   const hasOwnEnter = (target) => target.closest("a, button, summary") || (target.form && target.form !== form);
+  const focused = () => questions.indexOf(document.activeElement.closest("[data-question]"));
+  const open = () => questions.findIndex((question) => !isAnswered(question));
+  const show = (question) => {
+    const input = inputs(question).find((one) => one.checked) ?? inputs(question)[0];
+    input.focus({ preventScroll: true });
+    question.scrollIntoView({ block: "nearest" });
+  };
+
+  // A digit answers the question that has the focus, else the first open one, and goes on to the next open one.
+  const answer = (digit) => {
+    const at = focused() >= 0 ? focused() : Math.max(open(), 0);
+    const input = inputs(questions[at])[digit - 1];
+    if (!input) return;
+    input.checked = true;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+    const next = questions.slice(at + 1).find((question) => !isAnswered(question));
+    show(next ?? questions[at]);
+  };
+  const move = (by) => {
+    const at = focused() < 0 ? (by > 0 ? 0 : questions.length - 1) : focused() + by;
+    if (questions[at]) show(questions[at]);
+  };
 
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || isTyping(event.target)) return;
-    const point = points[Number(event.key) - 1];
-    if (point && /^[1-9]$/.test(event.key)) {
+    if (/^[1-9]$/.test(event.key)) {
       event.preventDefault();
-      point.checked = true;
-      point.focus({ preventScroll: true });
+      answer(Number(event.key));
+    } else if (event.key === "j" || event.key === "k") {
+      event.preventDefault();
+      move(event.key === "j" ? 1 : -1);
     } else if (event.key === "Enter" && !hasOwnEnter(event.target)) {
       event.preventDefault();
       if (!event.repeat) form.requestSubmit(form.querySelector("button.main"));
