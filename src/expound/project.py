@@ -35,7 +35,8 @@ from expound.errors import (
     TrainingStopped,
 )
 from expound.files import read_text, storage_errors, write_file
-from expound.panel.people import People
+from expound.panel.judge import JudgePanel
+from expound.panel.people import Panels, People
 from expound.panel.simulated import SimulatedPanel
 from expound.ports import GoldLine, Panel, Policy, Progress, ReportInput, RewardTask
 from expound.records import (
@@ -340,10 +341,16 @@ class Project:
 
     @cached_property
     def panel(self) -> Panel:
-        """Return whoever judges."""
-        if self.in_force.panel.kinds == ("simulated",):
-            return SimulatedPanel(self.book, self.in_force.project.seed)
-        return People(self.book, wait=self._wait, is_served=self.is_served)
+        """Return whoever judges: a judge before the people, who may take days."""
+        settings = self.in_force
+        made: list[Panel] = []
+        if "simulated" in settings.panel.kinds:
+            made.append(SimulatedPanel(self.book, settings.project.seed))
+        if settings.judge is not None and "judge" in settings.panel.kinds:
+            made.append(JudgePanel(self.book, self.task, settings.judge))
+        if "people" in settings.panel.kinds:
+            made.append(People(self.book, wait=self._wait, is_served=self.is_served))
+        return Panels(tuple(made))
 
     # --- notes ------------------------------------------------------------------------------------------------------
 

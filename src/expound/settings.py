@@ -14,8 +14,9 @@ from expound.records import BallotKind
 FORMAT = 1
 Auto = Literal["auto"]
 Positive = Annotated[int, Field(ge=1)]
-PanelKind = Literal["people", "simulated"]
+PanelKind = Literal["people", "judge", "simulated"]
 START = "Input should be "
+KEYS = ("key", "api_key", "token", "secret", "password")
 REFUSED_SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size")
 
 
@@ -39,13 +40,25 @@ class ProjectSettings(Section):
 class PanelSettings(Section):
     """Who judges."""
 
-    kinds: tuple[PanelKind, ...] = Field(("people",), min_length=1, description="people, or simulated alone.")
+    kinds: tuple[PanelKind, ...] = Field(
+        ("people",), min_length=1, description="people, judge or both; or simulated alone."
+    )
 
     @model_validator(mode="after")
     def _simulated_alone(self) -> PanelSettings:
         if "simulated" in self.kinds and len(self.kinds) > 1:
-            raise ValueError("a simulated panel is never mixed with people; give one kind")
+            raise ValueError("a simulated panel is never mixed with others; give one kind")
         return self
+
+
+class JudgeSettings(Section):
+    """A model judge behind an OpenAI-compatible endpoint; its key comes from the environment alone."""
+
+    endpoint: str = Field(pattern=r"^https?://", description="Address that /chat/completions is added to.")
+    model: str = Field(min_length=1, description="Name of the model there.")
+    seconds: float = Field(60.0, gt=0, le=3600, description="Seconds after which a request is given up.")
+    at_once: int = Field(4, ge=1, le=64, description="Requests under way at once.")
+    per_minute: float = Field(600.0, gt=0, description="Requests a minute, at most.")
 
 
 class AskingSettings(Section):
@@ -114,6 +127,7 @@ class Settings(Section):
 
     project: ProjectSettings
     panel: PanelSettings = PanelSettings()
+    judge: JudgeSettings | None = None
     asking: AskingSettings = AskingSettings()
     sampling: SamplingSettings = SamplingSettings()
     reward: RewardSettings = RewardSettings()
@@ -121,6 +135,12 @@ class Settings(Section):
     measuring: MeasuringSettings = MeasuringSettings()
     stopping: StoppingSettings = StoppingSettings()
     site: SiteSettings = SiteSettings()
+
+    @model_validator(mode="after")
+    def _judge_is_told(self) -> Settings:
+        if "judge" in self.panel.kinds and self.judge is None:
+            raise ValueError("[panel] has a judge, but there is no table [judge]; give it an endpoint and a model")
+        return self
 
     @model_validator(mode="after")
     def _episodes_divide(self) -> Settings:
@@ -162,12 +182,12 @@ def undump(text: str) -> Settings:
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
     """Return the keys that differ, as "table.key"."""
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    before, after = ({name: one or {} for name, one in two.model_dump(mode="json").items()} for two in (old, new))
     return tuple(
         f"{table}.{key}"
         for table in sorted(after)
-        for key in sorted(after[table])
-        if before[table][key] != after[table][key]
+        for key in sorted({*before[table], *after[table]})
+        if before[table].get(key) != after[table].get(key)
     )
 
 
@@ -199,7 +219,9 @@ def _unknown(path: tuple[str, ...], where: str) -> SettingsError:
     what = f"{where}: [{path[0]}] has no key '{key}'."
     if path[0] == "sampling" and key in REFUSED_SAMPLING:
         return SettingsError(what, "A truncated distribution would make PPO's ratios wrong; use temperature alone.")
-    section = Settings.model_fields[path[0]].annotation
+    if path[0] == "judge" and key in KEYS:
+        return SettingsError(what, "Keep the key out of files: set the environment variable EXPOUND_JUDGE_KEY.")
+    section = JudgeSettings if path[0] == "judge" else Settings.model_fields[path[0]].annotation
     assert isinstance(section, type)
     assert issubclass(section, Section)
     return SettingsError(what, nearest(key, list(section.model_fields)))

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.special import expit, log_expit
 
 from expound.errors import DidNotConverge
-from expound.feedback.evidence import Evidence, Floats, Ints, Scale, totals
+from expound.feedback.evidence import GOLD_DISCRIMINATION, Evidence, Floats, Scale, totals
+from expound.records import OVERALL
 
 MOST_ITERATIONS = 500
 TOLERANCE = 2e-3
@@ -146,10 +147,11 @@ def quality_step(evidence: Evidence, ways: Ways, before: Quality) -> Quality:
     """Return the posterior after one Newton step, its variance taken where the step began."""
     blocks = evidence.blocks
     found = slopes(ways.centre(evidence, before.judged), ways.bounds(evidence))
-    weight = ways.discrimination[evidence.facet]
+    discrimination = ways.discrimination[evidence.facet]
+    weight = evidence.weight * discrimination
     gradient = _to_responses(evidence, weight * found.by_eta, sign=-1) - before.value
-    curvature = weight * weight * found.curvature
-    compared = curvature[: evidence.comparisons]
+    curvature = weight * discrimination * found.curvature
+    compared = curvature[: evidence.pairs]
     precision = totals(blocks.across, -compared, blocks.total) + totals(blocks.back, -compared, blocks.total)
     precision[blocks.diagonal] = 1 + _to_responses(evidence, curvature, sign=1)
     covariance, step = _solve(evidence, precision, gradient)
@@ -157,14 +159,14 @@ def quality_step(evidence: Evidence, ways: Ways, before: Quality) -> Quality:
     variance = covariance[blocks.diagonal]
     padded, padded_variance = np.append(value, 0.0), np.append(variance, 0.0)
     judged_variance = padded_variance[evidence.first] + padded_variance[evidence.second]
-    judged_variance[: evidence.comparisons] -= 2 * covariance[blocks.across]
+    judged_variance[: evidence.pairs] -= 2 * covariance[blocks.across]
     return Quality(value, variance, padded[evidence.first] - padded[evidence.second], judged_variance)
 
 
 def _to_responses(evidence: Evidence, values: Floats, *, sign: int) -> Floats:
     """Return for each response the sum over its judgments, those in which it stood right times `sign`."""
     count = len(evidence.responses)
-    compared = evidence.comparisons
+    compared = evidence.pairs
     right = totals(evidence.second[:compared], values[:compared], count)
     return totals(evidence.first, values, count) + sign * right
 
@@ -226,11 +228,12 @@ def ways_step(evidence: Evidence, ways: Ways, quality: Quality, priors: Priors) 
     for node, share in NODES:
         x = quality.judged + node * np.sqrt(quality.judged_variance)
         at = slopes(ways.centre(evidence, x), bounds)
-        gradient, curvature = share * at.by_eta, share * at.curvature
-        along = share * (high * at.by_high + low * at.by_low)
+        weight = share * evidence.weight
+        gradient, curvature = weight * at.by_eta, weight * at.curvature
+        along = weight * (high * at.by_high + low * at.by_low)
         widening = at.coupling * (high - low) ** 2
         bending = high**2 * at.upper_curvature + low**2 * at.lower_curvature + widening
-        terms = (gradient * x, gradient, curvature * x * x, curvature * x, curvature, along, share * bending)
+        terms = (gradient * x, gradient, curvature * x * x, curvature * x, curvature, along, weight * bending)
         sums += np.stack([totals(evidence.facet, term, len(evidence.facets)) for term in terms])
     return _apply(ways, priors, evidence, sums)
 
@@ -239,18 +242,24 @@ def _apply(ways: Ways, priors: Priors, evidence: Evidence, sums: Floats) -> tupl
     group = evidence.group_of_facet
     variance, offset_variance = priors.spread[group] ** 2, priors.offset_spread[group] ** 2
     by_d = sums[0] - (ways.discrimination - priors.mean[group]) / variance
-    by_o = sums[1] - ways.offset / offset_variance
-    known = Information(sums[2] + 1 / variance, sums[4] + 1 / offset_variance, sums[3])
+    by_o = np.where(evidence.has_sides, sums[1] - ways.offset / offset_variance, 0.0)
+    both = np.where(evidence.has_sides, sums[3], 0.0)
+    known = Information(sums[2] + 1 / variance, sums[4] + 1 / offset_variance, both)
     step_d = (known.offset * by_d - known.both * by_o) / known.determinant
     step_o = (known.discrimination * by_o - known.both * by_d) / known.determinant
     step_t = (sums[5] - ways.stretch / STRETCH_VARIANCE) / (sums[6] + 1 / STRETCH_VARIANCE)
     moved = replace(
         ways,
-        discrimination=ways.discrimination + np.clip(step_d, -LONGEST_STEP, LONGEST_STEP),
-        offset=ways.offset + np.clip(step_o, -LONGEST_STEP, LONGEST_STEP),
-        stretch=ways.stretch + np.clip(step_t, -LONGEST_STRETCH_STEP, LONGEST_STRETCH_STEP),
+        discrimination=ways.discrimination + _clipped(step_d, evidence, LONGEST_STEP),
+        offset=ways.offset + _clipped(step_o, evidence, LONGEST_STEP),
+        stretch=ways.stretch + _clipped(step_t, evidence, LONGEST_STRETCH_STEP),
     )
     return _centred(moved, evidence), known
+
+
+def _clipped(step: Floats, evidence: Evidence, longest: float) -> Floats:
+    """Return steps of bounded length, and none where the ways are known."""
+    return np.where(evidence.is_gold, 0.0, np.clip(step, -longest, longest))
 
 
 def _centred(ways: Ways, evidence: Evidence) -> Ways:
@@ -260,29 +269,32 @@ def _centred(ways: Ways, evidence: Evidence) -> Ways:
     for hundreds of iterations; with the plain mean they circle around the solution.
     """
     group, scale_group = evidence.group_of_facet, evidence.group_of_scale
-    common = evidence.per_group(ways.stretch) / np.bincount(group)
-    stretch = ways.stretch - common[group]
+    common = evidence.per_group(ways.stretch) / evidence.raters_in
+    stretch = np.where(evidence.is_gold, 0.0, ways.stretch - common[group])
     cuts = ways.cuts * np.exp(common)[scale_group][:, None]
     widening = np.exp(stretch)
     is_rating = np.array([found.kind == "rating" for found in evidence.groups])
     shift = is_rating * evidence.per_group(ways.offset * widening) / evidence.per_group(widening**2)
-    offset = ways.offset - shift[group] * widening
+    offset = np.where(evidence.is_gold, 0.0, ways.offset - shift[group] * widening)
     return Ways(ways.discrimination, offset, stretch, cuts - shift[scale_group][:, None])
 
 
 def learn_priors(evidence: Evidence, ways: Ways, known: Information) -> Priors:
-    """Return the priors that the facets of each group suggest; fewer than three say nothing of their mean."""
-    group = evidence.group_of_facet
-    facets = np.bincount(group)
+    """Return the priors that the facets of each group suggest; fewer than three say nothing of their mean.
+
+    What is known (gold) fixes the sign of quality; then the panel as a whole may be wrong.
+    """
+    group, facets = evidence.group_of_facet, evidence.raters_in
     total = evidence.per_group(ways.discrimination) + MEAN_WEIGHT * PRIOR_MEAN
-    mean = np.maximum(total / (facets + MEAN_WEIGHT), LEAST_MEAN)
+    least = -np.inf if evidence.is_gold.any() else LEAST_MEAN
+    mean = np.maximum(total / (facets + MEAN_WEIGHT), least)
     mean = np.where(facets < FEWEST_FACETS, PRIOR_MEAN, mean)
     spread = evidence.per_group((ways.discrimination - mean[group]) ** 2 + known.discrimination_variance)
     offset_spread = evidence.per_group(ways.offset**2 + known.offset_variance)
     return Priors(mean, _spread(spread, facets), _spread(offset_spread, facets))
 
 
-def _spread(squares: Floats, facets: Ints) -> Floats:
+def _spread(squares: Floats, facets: Floats) -> Floats:
     spread: Floats = np.sqrt((squares + PRIOR_WEIGHT * PRIOR_VARIANCE) / (facets + PRIOR_WEIGHT))
     return spread
 
@@ -291,9 +303,9 @@ def _spread(squares: Floats, facets: Ints) -> Floats:
 
 
 def first_cuts(evidence: Evidence) -> Floats:
-    """Return cuts that fit the shares of the categories, mirrored for comparisons."""
+    """Return cuts that fit the shares of the categories, mirrored for pairs."""
     width = max(scale.categories for scale in evidence.scales) + 1
-    counts = np.bincount(evidence.scale * width + evidence.category, minlength=len(evidence.scales) * width)
+    counts = totals(evidence.scale * width + evidence.category, evidence.weight, len(evidence.scales) * width)
     cuts = np.full((len(evidence.scales), width), np.inf)
     cuts[:, 0] = -np.inf
     for number, scale in enumerate(evidence.scales):
@@ -301,7 +313,7 @@ def first_cuts(evidence: Evidence) -> Floats:
         below = np.cumsum(seen)[:-1]
         inner = START_STRETCH * np.log(below / (seen.sum() - below))
         inner = inner[0] + np.append(0.0, np.cumsum(np.maximum(np.diff(inner), START_GAP)))
-        cuts[number, 1 : scale.categories] = (inner - inner[::-1]) / 2 if scale.group.kind == "comparison" else inner
+        cuts[number, 1 : scale.categories] = (inner - inner[::-1]) / 2 if scale.is_mirrored else inner
     return cuts
 
 
@@ -315,7 +327,7 @@ def cuts_step(evidence: Evidence, ways: Ways, quality: Quality) -> Ways:
     for node, share in NODES:
         x = quality.judged + node * np.sqrt(quality.judged_variance)
         at = slopes(ways.centre(evidence, x), bounds)
-        first, second = share * stretch, share * stretch**2
+        first, second = share * evidence.weight * stretch, share * evidence.weight * stretch**2
         gradient += totals(below, first * at.by_low, total) + totals(below + 1, first * at.by_high, total)
         diagonal += totals(below, second * (at.lower_curvature + at.coupling), total)
         diagonal += totals(below + 1, second * (at.upper_curvature + at.coupling), total)
@@ -330,7 +342,7 @@ def cuts_step(evidence: Evidence, ways: Ways, quality: Quality) -> Ways:
 
 def _moved(cuts: Floats, gradient: Floats, matrix: Floats, scale: Scale) -> Floats:
     """Return the cuts of one scale after a step that keeps them mirrored, in order and apart."""
-    free = _mirror(cuts.size) if scale.group.kind == "comparison" else np.eye(cuts.size)
+    free = _mirror(cuts.size) if scale.is_mirrored else np.eye(cuts.size)
     step = np.linalg.solve(free.T @ matrix @ free + CUT_RIDGE * np.eye(free.shape[1]), free.T @ gradient)
     change = free @ np.clip(step, -LONGEST_STEP, LONGEST_STEP)
     while (np.diff(cuts + change) < LEAST_GAP).any() and np.abs(change).max() > 0:
@@ -351,11 +363,12 @@ def _mirror(size: int) -> Floats:
 
 @dataclass(frozen=True)
 class Fit:
-    """Quality, the raters' ways, and in how many iterations they were found."""
+    """Quality, the raters' ways, what is known of them and expected of others, and in how many iterations."""
 
     quality: Quality
     ways: Ways
     information: Information
+    priors: Priors
     iterations: int
 
 
@@ -364,8 +377,8 @@ def fit(evidence: Evidence, *, iterations: int = MOST_ITERATIONS) -> Fit:
 
     Errors: DidNotConverge when discriminations, offsets and half the qualities still move by more than 2e-3.
     """
-    facets, groups = len(evidence.facets), len(evidence.groups)
-    ways = Ways(np.ones(facets), np.zeros(facets), np.zeros(facets), first_cuts(evidence))
+    groups, zeros = len(evidence.groups), np.zeros(len(evidence.facets))
+    ways = Ways(evidence.start, zeros, zeros, first_cuts(evidence))
     priors = Priors(np.ones(groups), np.full(groups, PRIOR_VARIANCE**0.5), np.full(groups, PRIOR_VARIANCE**0.5))
     quality, change = prior_quality(evidence), np.inf
     for iteration in range(1, iterations + 1):
@@ -377,12 +390,28 @@ def fit(evidence: Evidence, *, iterations: int = MOST_ITERATIONS) -> Fit:
             ways = cuts_step(evidence, ways, quality)
         change = _change(before, quality, ways_before, ways)
         if change < TOLERANCE:
-            return Fit(quality, ways, known, iteration)
-    raise DidNotConverge(
-        f"the rater model still moved by {change:.1e} after {iterations} iterations (tolerance {TOLERANCE:.0e})"
-        f"{_thin(evidence)}.",
-        "Run again: the next round asks more, and all judgments so far still count.",
-    )
+            return Fit(quality, ways, known, priors, iteration)
+    raise _unfinished(evidence, change, iterations)
+
+
+def fit_equal(evidence: Evidence, *, iterations: int = MOST_ITERATIONS) -> Quality:
+    """Return the quality if all raters judged alike: Bradley-Terry with ties, or a graded scale.
+
+    Only the cuts are learnt beside it. Errors: DidNotConverge as above.
+    """
+    zeros = np.zeros(len(evidence.facets))
+    alike = np.where(evidence.is_gold, GOLD_DISCRIMINATION, 1.0)
+    ways, quality, change = Ways(alike, zeros, zeros, first_cuts(evidence)), prior_quality(evidence), np.inf
+    for iteration in range(1, iterations + 1):
+        before, ways_before = quality, ways
+        quality = quality_given(evidence, ways, quality, steps=FIRST_STEPS if iteration == 1 else 1)
+        ways = cuts_step(evidence, ways, quality)
+        inner = np.isfinite(ways.cuts)
+        moved = float(np.abs(ways.cuts[inner] - ways_before.cuts[inner]).max())
+        change = max(moved, _change(before, quality, ways_before, ways))
+        if change < TOLERANCE:
+            return quality
+    raise _unfinished(evidence, change, iterations)
 
 
 def _change(before: Quality, after: Quality, ways_before: Ways, ways: Ways) -> float:
@@ -394,10 +423,19 @@ def _change(before: Quality, after: Quality, ways_before: Ways, ways: Ways) -> f
     return max(float(np.abs(part).max()) for part in moved)
 
 
+def _unfinished(evidence: Evidence, change: float, iterations: int) -> DidNotConverge:
+    criteria = {found.criterion for found in evidence.groups}
+    of = f" of '{next(iter(criteria))}'" if len(criteria) == 1 and OVERALL not in criteria else ""
+    return DidNotConverge(
+        f"the rater model{of} still moved by {change:.1e} after {iterations} iterations (tolerance {TOLERANCE:.0e})"
+        f"{_thin(evidence)}.",
+        "Run again: the next round asks more, and all judgments so far still count.",
+    )
+
+
 def _thin(evidence: Evidence) -> str:
-    count = len(evidence.responses)
-    judged = np.bincount(evidence.first, minlength=count) + np.bincount(evidence.second, minlength=count + 1)[:count]
-    few = [facet.rater for facet, n in zip(evidence.facets, np.bincount(evidence.facet), strict=True) if n < THIN]
-    once = int((judged == 1).sum())
-    raters = f", {len(set(few))} raters gave fewer than {THIN} judgments of a kind" if few else ""
+    facets = zip(evidence.facets, evidence.told.tolist(), strict=True)
+    few = {facet.rater for facet, n in facets if n < THIN and not facet.is_gold}
+    count, once = len(evidence.responses), int((evidence.judged == 1).sum())
+    raters = f", {len(few)} raters gave fewer than {THIN} judgments of a kind" if few else ""
     return f": {once} of {count} responses were judged once{raters}" if once or few else ""

@@ -11,12 +11,12 @@ import hmac
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from expound.errors import StoppedItself, WaitingForPeople
-from expound.ports import Admission, Book, Opened, Progress
+from expound.ports import Admission, Book, Opened, Panel, Progress
 from expound.records import Answer, Ballot, Prompt, RaterProgress, Response, Round, Skip, Split
 
 LEASE_SECONDS = 15 * 60.0
@@ -29,6 +29,13 @@ Question = tuple[str, ...]
 def utc_now() -> str:
     """Return the time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def answered_by_people(book: Book) -> Mapping[str, tuple[str, ...]]:
+    """Return for every ballot that people answered who did: what a judge says of it leaves it open for them."""
+    people = {rater.id for rater in book.raters() if rater.source == "people"}
+    told = {ballot: tuple(one for one in who if one in people) for ballot, who in book.answered().items()}
+    return {ballot: who for ballot, who in told.items() if who}
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Work:
         current = [ballot for ballot in ballots if ballot.round not in decided]
         open_ = {ballot.id: ballot for ballot in current if ballot.split != "train" or ballot.round not in settled}
         work = Work(open_, frozenset(ballot.id for ballot in current))
-        answered, skipped = book.answered(), book.skipped()
+        answered, skipped = answered_by_people(book), book.skipped()
         for ballot in ballots:
             for rater in answered.get(ballot.id, ()):
                 work.note(rater, ballot, skipped=False)
@@ -262,7 +269,7 @@ class People:
             progress.say("Everything is judged; going on.")
 
     def _missing(self, ballots: Sequence[Ballot]) -> list[Ballot]:
-        answered = self._book.answered()
+        answered = answered_by_people(self._book)
         return [ballot for ballot in ballots if not answered.get(ballot.id)]
 
     def _wait_for(self, ballots: Sequence[Ballot], left: int, progress: Progress) -> None:
@@ -296,7 +303,7 @@ class People:
 
     def _waiting(self, round_: Round, ballots: Sequence[Ballot], missing: Sequence[Ballot]) -> WaitingForPeople:
         names = {rater.id: rater.name for rater in self._book.raters()}
-        answered = self._book.answered()
+        answered = answered_by_people(self._book)
         counts = Counter(rater for ballot in ballots for rater in answered.get(ballot.id, ()))
         who = ", ".join(f"{names.get(rater, rater)} {count}" for rater, count in counts.most_common())
         stuck = self._stuck(missing)
@@ -306,6 +313,18 @@ class People:
             what = f"{what} {_need_others(stuck)}"
         more = "invite more raters with 'expound invite', and " if stuck or not names else ""
         return WaitingForPeople(what, f"Let them judge with 'expound serve', {more}then run the same command again.")
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Several panels that all judge the same ballots (fulfils ports.Panel)."""
+
+    panels: tuple[Panel, ...]
+
+    def collect(self, round_: Round, split: Split, progress: Progress) -> None:
+        """Return when each of them is done."""
+        for panel in self.panels:
+            panel.collect(round_, split, progress)
 
 
 def _count(ballots: Sequence[Ballot]) -> str:
