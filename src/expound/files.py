@@ -117,7 +117,15 @@ def json_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, dict[
 
 
 def parse_object(text: str) -> dict[str, Json]:
-    """Return a JSON object; ValueError for others, NaN, infinities, a key given twice and nesting over 32."""
+    """Return a JSON object; ValueError for what `parse_json` refuses and for other values."""
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def parse_json(text: str) -> Json:
+    """Return a JSON value; ValueError for what is none, NaN, infinities, a key given twice and nesting over 32."""
     try:
         value: Json = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
         is_deep = _depth_exceeds(value, MAX_NESTING)
@@ -125,8 +133,6 @@ def parse_object(text: str) -> dict[str, Json]:
         is_deep = True
     if is_deep:
         raise ValueError(f"nested deeper than {MAX_NESTING}")
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
     return value
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from expound.errors import PromptError
+from expound.errors import InputError, PromptError
 from expound.records import Prompt
 from expound.tasks.material import assign_splits, check_splits, prompt_of, read_prompts
+from tests.support.fuzz import damaged
 
 
 def write(folder: Path, name: str, *lines: object) -> Path:
@@ -142,8 +143,70 @@ def test_files_that_are_no_prompts(tmp_path: Path) -> None:
     (tmp_path / "prompts" / "a.txt").write_bytes(b"caf\xe9")
     with pytest.raises(PromptError, match=r"a\.txt is not UTF-8 at byte 3"):
         read(tmp_path)
-    write(tmp_path, "b.csv", "text")
-    with pytest.raises(PromptError, match=r"b\.csv is no prompt file"):
+    write(tmp_path, "b.md", "text")
+    with pytest.raises(PromptError, match=r"b\.md is no prompt file\. Prompt files end in \.jsonl, \.csv, \.txt"):
+        read(tmp_path)
+
+
+# --- CSV ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_csv_file_gives_the_prompts_that_json_lines_give(tmp_path: Path) -> None:
+    rows = [
+        {"text": 'Why "so"?', "id": "one", "gold": "=wind", "split": "train", "meta": {"facts": ["a", 1]}},
+        {"text": "Two, and\nthree", "source": "'Tis -so", "group": "g", "reference": "-1"},
+    ]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    write(tmp_path / "a", "p.jsonl", *rows)
+    columns = ("text", "source", "id", "reference", "gold", "group", "split", "meta")
+    lines = [
+        ",".join(columns),
+        '"Why ""so""?",,one,,\'=wind,,train,"{""facts"": [""a"", 1]}"',
+        ",,,,,,,",
+        '"Two, and\nthree",\'Tis -so,,-1,,g,,',
+    ]
+    write(tmp_path / "b", "p.csv", "\ufeff" + "\n".join(lines))
+    (mine, other), (also, second) = read(tmp_path / "b"), read(tmp_path / "a")
+    assert mine == also
+    assert replace(other, name="") == replace(second, name="")
+    assert other.name == "p-4"  # the line on which it begins
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("text;id\nWhy?;a\n", "line 1: the header is separated by semicolons. Save the file with commas."),
+        ("text\tid\nWhy?\ta\n", "line 1: the header is separated by tabs"),
+        ("txt\nWhy?\n", "line 2: there is no column 'txt'. Did you mean 'text'?"),
+        ("text,\nWhy?,\n", "line 1: column 2 has no name"),
+        ("text,text\nWhy?,a\n", "line 1: there are two columns 'text'"),
+        ("text,id\nWhy,\nsun, or moon?,a\n", "line 3: there are 3 cells under 2 names"),
+        ("text,id\n,a\n", "line 2: 'text' is missing or empty"),
+        ("text,meta\nWhy?,3\n", "line 2: 'meta' is no JSON object: not a JSON object"),
+        ('text\n"Why?\n', "line 2: unexpected end of data"),
+        ('text\n"Why?"so\n', "line 2:"),
+        ("text\n" + "a" * 200_000 + "\n", "line 2: field larger than field limit"),
+        ("text\n", "is empty"),
+        ("", "is empty"),
+    ],
+)
+def test_a_csv_file_that_is_not_understood(tmp_path: Path, content: str, sentence: str) -> None:
+    path = write(tmp_path, "a.csv")
+    path.write_text(content, encoding="utf-8", newline="")
+    with pytest.raises(PromptError) as caught:
+        read(tmp_path)
+    assert sentence in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_csv_file_in_another_encoding(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv")
+    path.write_bytes("text\nCafé?\n".encode("latin-1"))
+    with pytest.raises(PromptError, match="is not UTF-8 after line"):
+        read(tmp_path)
+    path.write_bytes("text\nWhy?\n".encode("utf-16"))
+    with pytest.raises(PromptError, match="is not UTF-8 after line 0"):
         read(tmp_path)
 
 
@@ -219,3 +282,25 @@ def test_one_prompt_alone_is_split_somehow_and_none_is_nothing() -> None:
     for number in range(20):
         held = replace(prompt_of("a"), split="held_out")
         assert {prompt.split for prompt in assign_splits([held, *many(1, number)])} == {"train", "held_out"}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_damaged_file_is_read_whole_or_refused(tmp_path: Path, name: str) -> None:
+    """Of 500 damaged files none ends in anything but its prompts or a sentence."""
+    lines = [
+        '{"text": "Why?", "id": "a", "split": "train", "meta": {"n": 1}}\n{"text": "How?", "source": "So."}\n',
+        'text,source,id,split,meta\nWhy?,,a,train,"{""n"": 1}"\n"How, and\nwhen?",So.,,,\n',
+    ]
+    content = lines[name == "a.csv"].encode()
+    ends = [_end(write(tmp_path, name), damage) for damage in damaged(content, 500)]
+    assert ends.count("read") + ends.count("refused") == 500
+    assert min(ends.count("read"), ends.count("refused")) > 50
+
+
+def _end(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    try:
+        prompts = read(path.parents[1])
+    except InputError as error:
+        return "refused" if error.remedy else "unclear"
+    return "read" if prompts else "unclear"

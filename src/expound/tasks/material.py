@@ -1,4 +1,4 @@
-"""Prompt files become prompts: JSON Lines with the columns below, or text files with one prompt each.
+"""Prompt files become prompts: JSON Lines or CSV with the columns below, or text files with one prompt each.
 
 Nothing is guessed and nothing is dropped: a line that is not understood is an error that names file and line.
 """
@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import get_args
 
 from expound.errors import PromptError, nearest
-from expound.files import json_lines, read_text
+from expound.files import json_lines, parse_object, read_text
 from expound.records import Json, Prompt, Split, Text, content_id
+from expound.tasks.tables import csv_rows
 
 COLUMNS = ("text", "source", "id", "reference", "gold", "group", "split", "meta")
 SPLITS: tuple[Split, ...] = get_args(Split)
-SUFFIXES = (".jsonl", ".txt")
+SUFFIXES = (".jsonl", ".csv", ".txt")
 TRAIN_SHARE = 0.6
 
 Place = tuple[str, Prompt]
+Line = tuple[str, Mapping[str, Json], str]
 
 
 def read_prompts(folder: Path, pattern: str, settled: Sequence[Prompt] = ()) -> tuple[Prompt, ...]:
@@ -101,27 +103,46 @@ def _files(folder: Path, pattern: str) -> Sequence[Path]:
     if not paths:
         raise PromptError(
             f"no prompt file matches '{pattern}' in {folder}.",
-            "Put a .jsonl or .txt file there, or change [project] prompts.",
+            "Put a .jsonl, .csv or .txt file there, or change [project] prompts.",
         )
     strange = next((path for path in paths if path.suffix.lower() not in SUFFIXES), None)
     if strange is not None:
         raise PromptError(
-            f"{strange} is no prompt file.", f"Prompt files end in {' or '.join(SUFFIXES)}; rename it or move it away."
+            f"{strange} is no prompt file.", f"Prompt files end in {', '.join(SUFFIXES)}; rename it or move it away."
         )
     return paths
 
 
 def _read(path: Path) -> Sequence[Place]:
-    if path.suffix.lower() == ".jsonl":
-        lines = [
-            (f"{path}: line {number}", line, f"{path.stem}-{number}") for number, line in json_lines(path, PromptError)
-        ]
-    else:
-        text = read_text(path, PromptError)
-        lines = [(str(path), {"text": text}, path.stem)] if text.strip() else []
+    match path.suffix.lower():
+        case ".jsonl":
+            lines = [_line(path, number, columns) for number, columns in json_lines(path, PromptError)]
+        case ".csv":
+            lines = [
+                _line(path, number, _columns(cells, path, number)) for number, cells in csv_rows(path, PromptError)
+            ]
+        case _:
+            text = read_text(path, PromptError)
+            lines = [(str(path), {"text": text}, path.stem)] if text.strip() else []
     if not lines:
         raise PromptError(f"{path} is empty.", "Put a prompt into it, or remove it.")
     return [(where, parse_prompt(columns, where, name)) for where, columns, name in lines]
+
+
+def _line(path: Path, number: int, columns: Mapping[str, Json]) -> Line:
+    return f"{path}: line {number}", columns, f"{path.stem}-{number}"
+
+
+def _columns(cells: Mapping[str, str], path: Path, number: int) -> Mapping[str, Json]:
+    """Return the columns of a row of a CSV file: texts, and `meta` as the object that its cell spells."""
+    if "meta" not in cells:
+        return cells
+    try:
+        return {**cells, "meta": parse_object(cells["meta"])}
+    except ValueError as error:
+        raise PromptError(
+            f"{path}: line {number}: 'meta' is no JSON object: {error}.", 'Give one, such as {"topic": "rain"}.'
+        ) from error
 
 
 def _check_unique(found: Sequence[Place]) -> None:
