@@ -240,7 +240,7 @@ def test_the_summary_of_faults_has_the_focus_and_leads_to_the_choice(wide: Seen,
     with wide.page.expect_navigation():
         wide.page.get_by_role("button", name="Save").click()
     assert wide.page.locator(".faults:focus").count() == 1
-    wide.page.get_by_role("link", name="Choose one of the three").click()
+    wide.page.get_by_role("link", name="Choose one of the answers").click()
     assert wide.page.url.endswith("#q-choice")
     assert wide.complaints() == []
 
@@ -282,6 +282,6 @@ def test_names_and_roles_are_there_for_those_who_cannot_see(wide: Seen, served: 
     assert page.get_by_role("heading", level=1).count() == 1
     assert page.get_by_role("group", name="Which answer explains it better?").get_by_role("radio").count() == 3
     assert page.get_by_role("progressbar", name="0 judged, about 2 left").count() == 1
-    assert page.get_by_role("region", name="Answer A").count() == 1
+    assert page.get_by_role("region", name="Explanation A").count() == 1
     assert page.get_by_role("region", name="Text").get_attribute("tabindex") == "0"
     assert page.get_by_role("navigation", name="Menu").count() == 1

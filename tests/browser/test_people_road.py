@@ -222,7 +222,7 @@ def test_a_person_walks_the_road(chromium: Browser, tiny_llama_folder: Path, tmp
         run.until("8 comparisons to judge")
         seen.come_in(link)
         train = judge_all(seen)
-        assert seen.page.get_by_text("You have judged 8 pairs in this round. Thank you!").count()
+        assert seen.page.get_by_text("You have judged 8 times in this round. Thank you!").count()
         seen.page.wait_for_selector("form.judge", timeout=PATIENCE_SECONDS * 1000)
         held_out = judge_all(seen, len(train))
         assert_clean(seen, address)

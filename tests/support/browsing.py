@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from html import unescape
 from html.parser import HTMLParser
 
@@ -110,7 +111,11 @@ class Visitor:
         """Return the hidden fields of the judging form on the page at hand."""
         return next(fields for where, fields in Shown(self.page).forms if where.startswith("/rate/"))
 
+    def send(self, fields: Mapping[str, str], *, do: str = "judge") -> str:
+        """Fill in the ballot that is shown next, send it, and return where that leads."""
+        where = self.ballot()
+        return self.post(where, {**self.fields(), "do": do, **fields})
+
     def judge(self, choice: str = "a", comment: str = "") -> str:
         """Judge the ballot that is shown next and return where that leads."""
-        where = self.ballot()
-        return self.post(where, {**self.fields(), "do": "judge", "choice": choice, "comment": comment})
+        return self.send({"choice": choice, "comment": comment})

@@ -96,7 +96,7 @@ def test_when_nothing_is_left_the_page_waits_and_reloads() -> None:
     ana.judge()
     ana.get("/rate")
     assert '<meta http-equiv="refresh" content="10">' in ana.page
-    assert "You have judged one pair in this round" in ana.page
+    assert "You have judged once in this round" in ana.page
     assert 'href="/rate/' in ana.page, "the last answer can still be changed"
 
 
@@ -314,7 +314,7 @@ def test_after_the_settlement_a_train_answer_is_read_no_more_and_the_text_is_kep
     assert Shown(again.page).texts == ["B is better", "on second thought"]
     assert only(site).choice == -1
     again.get("/rate")
-    assert "You have judged one pair in this round" in again.page
+    assert "You have judged once in this round" in again.page
     assert "/rate/" not in again.page, "no link to what cannot be changed"
 
 
@@ -401,7 +401,7 @@ def test_the_pages_come_in_chinese() -> None:
     wei.get("/rate")
     assert '<html lang="zh-Hans"' in wei.page
     assert "哪个回答解释得更好？" in wei.page
-    assert "已评 0 组，还剩约 1 组" in wei.page
+    assert "已评 0 题，还剩约 1 题" in wei.page
     assert wei.judge("a") == "/rate"
     assert site.book.answers(site.book.raters()[0].id)[0].locale == "zh"
 

@@ -58,7 +58,8 @@ def build(book: Book, queue: Queue, admission: Admission, rubric: Rubric, settin
     style, languages = _style(), load_languages()
     templates = _templates(style)
     cookie = f"expound-{admission.answer_key('cookie', '', 0)[:8]}"  # cookies do not tell two ports of a machine apart
-    site = Site(book, queue, admission, rubric, settings.project.name, cookie, languages, templates)
+    asked = frozenset(settings.asking.ballots)
+    site = Site(book, queue, admission, rubric, asked, settings.project.name, cookie, languages, templates)
     app = FastAPI(title="expound", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for path, methods in ROUTES.items():
         app.add_route(path, _endpoint(site, methods), methods=list(methods))

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 
 from expound.errors import JudgmentError, StorageError
 from expound.ports import Admission, Book, Opened, Queue, Session
-from expound.records import Answer, Ballot
+from expound.records import Answer, Ballot, BallotKind
 from expound.rubric import Rubric
 from expound.web import forms, sessions
 from expound.web.forms import REASONS, Do, Entered
@@ -27,12 +27,13 @@ RELOAD_SECONDS = 10
 
 @dataclass(frozen=True)
 class Site:
-    """What all pages stand on."""
+    """What all pages stand on; `asked` are the kinds of ballots that the project puts."""
 
     book: Book
     queue: Queue
     admission: Admission
     rubric: Rubric
+    asked: frozenset[BallotKind]
     project: str
     cookie: str
     languages: Mapping[str, Language]
@@ -195,7 +196,7 @@ def judge(site: Site, entry: Entry) -> Response:
     entered, do = forms.read(entry.visit.form), _what_to_do(entry.visit.form)
     opened = site.queue.open(entry.rater, entry.visit.parameters["ballot"], entered.key or "none")
     if opened is None:
-        return problem(site, entry.visit, Refusal(HTTPStatus.NOT_FOUND, "not_found"), _texts(entered))
+        return problem(site, entry.visit, Refusal(HTTPStatus.NOT_FOUND, "not_found"), _kept(site, entry, entered, do))
     question = _question(site, opened.ballot)
     found = forms.faults(entered, question, do)
     if found:
@@ -227,7 +228,7 @@ def _ballot(site: Site, entry: Entry, opened: Opened, entered: Entered, found: t
         "opened": opened,
         "entered": entered,
         "faults": found,
-        "faulty": {fault.field for fault in found},
+        "faulty": {fault.element for fault in found},
         "question": _question(site, opened.ballot),
         "comparison": told(site.rubric.comparison, entry.visit.language),
         "told": lambda texts: told(texts, entry.visit.language),
@@ -263,6 +264,12 @@ def _in_words(entry: Entry, question: Question, entered: Entered, do: Do) -> tup
     return (*((t("skipped_because", {"reason": reason}),) if reason else ()), *_texts(entered))
 
 
+def _kept(site: Site, entry: Entry, entered: Entered, do: Do) -> tuple[str, ...]:
+    """Return what was entered on a ballot that cannot be opened any more."""
+    asked = next((one for one in site.book.ballots() if one.id == entry.visit.parameters["ballot"]), None)
+    return _texts(entered) if asked is None else _in_words(entry, _question(site, asked), entered, do)
+
+
 def _texts(entered: Entered) -> tuple[str, ...]:
     return tuple(text for text in (entered.comment, entered.words) if text)
 
@@ -285,9 +292,15 @@ def _bar(site: Site, entry: Entry) -> dict[str, object]:
 
 
 def guide(site: Site, entry: Entry) -> Response:
-    """Show the guidelines of the task."""
-    text = told(site.rubric.guidelines, entry.visit.language)
-    return render(site, entry.visit, "guide.html", {"guidelines": text, **_bar(site, entry)})
+    """Show the guidelines of the task, the scales if the project has any rated, and the keys."""
+    context = {
+        "guidelines": told(site.rubric.guidelines, entry.visit.language),
+        "scales": site.rubric.criteria if "rating" in site.asked else (),
+        "told": lambda texts: told(texts, entry.visit.language),
+        "ranked": "ranking" in site.asked,
+        **_bar(site, entry),
+    }
+    return render(site, entry.visit, "guide.html", context)
 
 
 def health(site: Site, visit: Visit) -> Response:

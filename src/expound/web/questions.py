@@ -6,12 +6,12 @@ Fields are the texts of a form by the names of its inputs. A response is known b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
 
 from expound.records import Ballot, Comparison, Judgment, Ranking, Rating
-from expound.rubric import Criterion, Point, Rubric
+from expound.rubric import Criterion, Localised, Point, Rubric
 from expound.web.messages import Language, told
 
 LETTERS = "ABCDEFG"
@@ -24,10 +24,15 @@ Fields = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a form: the id of the element to mend, and the message that says how."""
+    """What is wrong with a form: the id of the element to mend, the message that says how, and the question meant."""
 
-    field: str
+    element: str
     message: str
+    question: Localised = field(default_factory=dict)
+
+    def sentence(self, t: Language) -> str:
+        """Return the message in words."""
+        return t(self.message, {"question": told(self.question, t).text} if self.question else {})
 
 
 class Question(Protocol):
@@ -60,11 +65,11 @@ class ComparisonQuestion:
     @property
     def choices(self) -> tuple[str, ...]:
         """Return the values that may be chosen, in the order of the page."""
-        return tuple(CHOICES)
+        return tuple(name for name, value in CHOICES.items() if value or self.ballot.ties)
 
     def faults(self, fields: Fields) -> tuple[Fault, ...]:
         """Return what is missing."""
-        return () if fields.get("choice") in CHOICES else (Fault("q-choice", "fault_choice"),)
+        return () if fields.get("choice") in self.choices else (Fault("q-choice", "fault_choice"),)
 
     def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:
         """Return the comparison."""
@@ -90,7 +95,7 @@ class ComparisonQuestion:
 
     def in_words(self, fields: Fields, t: Language) -> tuple[str, ...]:
         """Return the choice."""
-        return (t(f"choice_{fields['choice']}"),) if fields.get("choice") in CHOICES else ()
+        return (t(f"choice_{fields['choice']}"),) if fields.get("choice") in self.choices else ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,9 @@ class RatingQuestion:
     def faults(self, fields: Fields) -> tuple[Fault, ...]:
         """Return which criteria have no point yet."""
         return tuple(
-            Fault(f"q-{name}", "fault_point") for name, one in self.named() if fields.get(name) not in _points(one)
+            Fault(f"q-{name}", "fault_point", one.question)
+            for name, one in self.named()
+            if fields.get(name) not in _points(one)
         )
 
     def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:

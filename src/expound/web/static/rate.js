@@ -52,18 +52,18 @@ if (form) {
   const show = (question) => {
     const input = inputs(question).find((one) => one.checked) ?? inputs(question)[0];
     input.focus({ preventScroll: true });
-    question.scrollIntoView({ block: "nearest" });
+    (question.closest(".response") ?? question).scrollIntoView({ block: "nearest" });
   };
 
   // A digit answers the question that has the focus, else the first open one, and goes on to the next open one.
   const answer = (digit) => {
     const at = focused() >= 0 ? focused() : Math.max(open(), 0);
-    const input = inputs(questions[at])[digit - 1];
+    const input = questions[at].querySelector(`[data-key="${digit}"]`);
     if (!input) return;
     input.checked = true;
     input.dispatchEvent(new Event("change", { bubbles: true }));
-    const next = questions.slice(at + 1).find((question) => !isAnswered(question));
-    show(next ?? questions[at]);
+    const next = questions.findIndex((question, place) => place > at && !isAnswered(question));
+    show(questions[next >= 0 ? next : open()] ?? questions[at]);
   };
   const move = (by) => {
     const at = focused() < 0 ? (by > 0 ? 0 : questions.length - 1) : focused() + by;
@@ -72,9 +72,9 @@ if (form) {
 
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || isTyping(event.target)) return;
-    if (/^[1-9]$/.test(event.key)) {
+    if (/^[0-9]$/.test(event.key)) {
       event.preventDefault();
-      answer(Number(event.key));
+      answer(event.key);
     } else if (event.key === "j" || event.key === "k") {
       event.preventDefault();
       move(event.key === "j" ? 1 : -1);
