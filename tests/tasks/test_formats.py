@@ -157,7 +157,7 @@ def _end(path: Path, content: bytes) -> str:
     try:
         _, found = import_file(path, reading(path.name))
     except InputError as error:
-        return "refused" if str(path) in error.what and error.remedy else "unclear"
+        return "refused" if str(path) in error.what and error.remedy and len(str(error)) < 1500 else "unclear"
     return "read" if len(list(judgment_lines(found.judgments))) == len(found.judgments) else "unclear"
 
 

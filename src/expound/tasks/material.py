@@ -51,13 +51,13 @@ def parse_prompt(columns: Mapping[str, Json], where: str, name: str) -> Prompt:
     """
     for column in columns:
         if column not in COLUMNS:
-            raise PromptError(f"{where}: there is no column '{column}'.", nearest(column, COLUMNS))
+            raise PromptError(f"{where}: there is no column '{column[:80]}'.", nearest(column[:80], COLUMNS))
     words = {column: _text(columns, column, where) for column in COLUMNS if column != "meta"}
     if not words["text"]:
         raise PromptError(f"{where}: 'text' is missing or empty.", "Say in 'text' what is asked.")
     given, split = words["split"], next((split for split in SPLITS if split == words["split"]), None)
     if given is not None and split is None:
-        raise PromptError(f"{where}: there is no split '{given}'.", nearest(given, SPLITS))
+        raise PromptError(f"{where}: there is no split '{given[:80]}'.", nearest(given[:80], SPLITS))
     meta = columns.get("meta")
     if meta is not None and not isinstance(meta, Mapping):
         raise PromptError(f"{where}: 'meta' is {meta!r}.", "Give an object, or leave it out.")

@@ -17,7 +17,7 @@ from expound.tasks.tables import cell_of, csv_rows, value_of
 
 SUFFIXES = (".jsonl", ".json", ".csv")
 LARGEST = 2**53  # beyond it, whole numbers are not the same everywhere
-SHOWN = 80
+SHOWN, LONGEST = 80, 500  # characters of a value, and of a sentence, in an error
 
 # Columns whose cells in a CSV file are texts, whatever they look like.
 TEXTS = frozenset(
@@ -36,8 +36,8 @@ class Row:
     where: str
 
     def error(self, what: str, remedy: str) -> JudgmentError:
-        """Return what is wrong with this line, as an error."""
-        return JudgmentError(f"{self.where}: {what}.", remedy)
+        """Return what is wrong with this line, as an error; what a damaged file spells at length is cut."""
+        return JudgmentError(f"{short(f'{self.where}: {what}', LONGEST)}.", short(remedy, LONGEST))
 
     def wrong(self, key: str, wanted: str) -> JudgmentError:
         """Return the error of a column that is missing or not what is wanted."""
@@ -206,8 +206,12 @@ def checked(row: Row) -> Row:
 
 def shown(value: Json) -> str:
     """Return a value as an error shows it."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return short(repr(value), SHOWN)
+
+
+def short(text: str, most: int) -> str:
+    """Return the text, cut behind that many characters."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _is_array(path: Path) -> bool:
