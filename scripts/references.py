@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from expound import cli, errors
-from expound.settings import Section, Settings
+from expound.settings import FUNCTIONS, Section, Settings
 
 Parameter = TyperArgument | TyperOption
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -108,14 +108,14 @@ def _section(name: str, section: type[Section]) -> list[str]:
 
 
 def _values(schema: Mapping[str, object]) -> str:
-    """Return in words what a JSON schema allows."""
+    """Return in words what a JSON schema allows; a function of the user's cannot stand in a file."""
     match schema:
         case {"anyOf": [*kinds]}:
             return " or ".join(_values(kind) for kind in kinds)
         case {"const": value}:
             return f"`{json.dumps(value)}`"
         case {"enum": [*values]}:
-            return " or ".join(f"`{json.dumps(value)}`" for value in values)
+            return " or ".join(f"`{json.dumps(value)}`" for value in values if value not in FUNCTIONS)
         case {"type": "array", "items": items}:
             return f"list of {_values(items)}"
     name = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
