@@ -277,7 +277,11 @@ class RaterProgress:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the panel says of a response; value in prior standard deviations, 0 an average response."""
+    """What the panel says of a response, from `n` judgments.
+
+    `value` is in prior standard deviations, 0 an average response. Of a criterion that was rated and never compared it
+    is the rating to expect of an average rater.
+    """
 
     response: str
     criterion: str
@@ -298,7 +302,10 @@ class PairVerdict:
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """How likely a response is of a category."""
+    """How likely a response is of a category; there is one for each category, the likeliest first.
+
+    `p` is too sure: it takes the votes on a response as independent.
+    """
 
     response: str
     criterion: str
@@ -310,8 +317,8 @@ class CheckVerdict:
 class Skill:
     """How far a rater is to be trusted: 1 always right, 0 no information, below 0 inverted.
 
-    `discrimination` is of the comparisons, without any of the ratings. `severity` (of ratings) and `side_bias` (of
-    comparisons) are None without such judgments.
+    `discrimination` is of the comparisons; without any of the rankings, else of the ratings, else of the checks.
+    `severity` (of ratings) and `side_bias` (of comparisons) are None without such judgments.
     """
 
     rater: str

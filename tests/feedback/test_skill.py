@@ -7,8 +7,8 @@ import pytest
 
 from expound.errors import DidNotConverge
 from expound.feedback.evidence import collect
-from expound.feedback.skill import fit
-from expound.records import Comparison, Rating
+from expound.feedback.skill import fit, fit_equal
+from expound.records import Comparison, Ranking, Rating
 from tests.support.raters import logistic_panel
 
 
@@ -16,6 +16,14 @@ def test_a_fit_that_has_not_ended_raises() -> None:
     evidence = collect(logistic_panel([1, 1, 1], prompts=10, votes=2, seed=0).judgments)
     with pytest.raises(DidNotConverge, match=r"still moved by .* after 1 iterations"):
         fit(evidence, iterations=1)
+    with pytest.raises(DidNotConverge, match=r"still moved by .* after 1 iterations"):
+        fit_equal(evidence, iterations=1)
+
+
+def test_the_error_names_a_single_criterion() -> None:
+    said = [Rating(rater="r", response="a", criterion="clarity", value=value) for value in (1, 5)]
+    with pytest.raises(DidNotConverge, match="the rater model of 'clarity' still moved"):
+        fit(collect(said), iterations=1)
 
 
 def test_the_error_names_what_is_thin() -> None:
@@ -76,3 +84,30 @@ def test_what_raters_have_in_common_is_in_the_cuts() -> None:
     assert ways.stretch.mean() == pytest.approx(0, abs=1e-12)
     assert (ways.offset * np.exp(ways.stretch)).sum() == pytest.approx(0, abs=1e-12)
     assert ways.offset[0] > ways.offset[1] > ways.offset[2]
+
+
+def test_a_ranking_has_no_side_to_lean_to() -> None:
+    generator = np.random.default_rng(2)
+    said = [
+        Ranking(rater=f"r{rater}", tiers=tuple((f"{prompt}-{one}",) for one in generator.permutation(4)))
+        for prompt in range(10)
+        for rater in range(4)
+    ]
+    found = fit(collect(said))
+    assert found.ways.offset.tolist() == [0] * 4
+    assert found.ways.discrimination.std() > 0
+
+
+def test_the_ways_of_what_is_known_are_fixed() -> None:
+    said = [
+        Rating(rater=f"r{rater}", response=f"{one}", value=1 + (one + rater) % 5, gold=1 + one % 5 if one < 5 else None)
+        for one in range(30)
+        for rater in range(4)
+    ]
+    evidence = collect(said)
+    found = fit(evidence)
+    known = evidence.is_gold
+    assert known.sum() == 1
+    assert (found.ways.discrimination[known], found.ways.offset[known]) == (6, 0)
+    assert np.exp(found.ways.stretch[known]) == pytest.approx(6 / found.priors.mean, rel=0.05)
+    assert found.ways.stretch[~known].mean() == pytest.approx(0, abs=1e-12)

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 
 from expound.errors import NothingToLearn
 from expound.feedback.verdicts import judgments_hash, settle, skill_of
-from expound.records import Comparison, Judgment, Rating, Skip
+from expound.records import OVERALL, Check, Comparison, Judgment, Ranking, Rating, Settlement, Skip
 from tests.support.raters import logistic_panel
 
 SAID: tuple[Comparison, ...] = tuple(
@@ -90,4 +90,159 @@ def test_the_hash_depends_on_what_was_said_and_not_on_the_order() -> None:
     assert judgments_hash(SAID[::-1]) == first
     assert judgments_hash([*SAID[:-1], replace(SAID[-1], choice=0)]) != first
     assert judgments_hash([*SAID, Rating(rater="r", response="a", value=3)]) != first
+    assert judgments_hash([*SAID[:-1], replace(SAID[-1], gold=-1)]) != first
+    assert judgments_hash([*SAID[:-1], replace(SAID[-1], both_bad=True, seconds=3.0)]) == first
+    others: list[Ranking | Check] = [
+        Ranking(rater="r", tiers=(("a",), ("b",))),
+        Check(rater="r", response="a", value="yes"),
+    ]
+    assert len({first, *(judgments_hash([*SAID, other]) for other in others)}) == 3
     assert settle(SAID, 1).judgments_hash == first
+
+
+# --- criteria -----------------------------------------------------------------------------------------------------
+
+
+def rated(seed: int = 0, *, lowest: int = 1) -> list[Judgment]:
+    """Return ratings of clarity and depth by five raters, who see the quality of clarity well."""
+    generator = np.random.default_rng(seed)
+    return [
+        Rating(
+            rater=f"r{rater}",
+            response=f"a{one:02d}",
+            criterion=criterion,
+            value=lowest + int(np.clip(round(2 + spread * (one - 14.5) / 8 + generator.normal(0, 0.7)), 0, 4)),
+            scale=(lowest, lowest + 4),
+        )
+        for one in range(30)
+        for rater in range(5)
+        for criterion, spread in (("clarity", 1.0), ("depth", 0.3))
+    ]
+
+
+def of(settlement: Settlement, criterion: str) -> dict[str, tuple[float, float]]:
+    return {one.response: (one.value, one.sd) for one in settlement.verdicts if one.criterion == criterion}
+
+
+def test_every_criterion_is_settled_from_its_own_judgments_and_overall_from_all() -> None:
+    settlement = settle([*SAID, *rated()], 1)
+    assert [criterion for criterion in (OVERALL, "clarity", "depth") if of(settlement, criterion)] == [
+        OVERALL,
+        "clarity",
+        "depth",
+    ]
+    assert len(settlement.verdicts) == 32 + 30 + 30
+    clarity = [one for one in rated() if one.criterion == "clarity"]
+    assert of(settle(clarity, 1), "clarity") == of(settlement, "clarity")
+    assert {one.n for one in settlement.verdicts if one.response == "a03"} == {5, 10}
+
+
+def test_overall_of_one_criterion_is_its_quality() -> None:
+    clarity = [one for one in rated() if one.criterion == "clarity"]
+    renamed = [replace(one, criterion=OVERALL) for one in clarity]
+    assert of(settle(clarity, 1), OVERALL) == of(settle(renamed, 1), OVERALL)
+
+
+def test_a_rated_criterion_is_on_its_own_scale_and_near_the_mean_rating() -> None:
+    verdicts, shifted = (of(settle(rated(lowest=lowest), 1), "clarity") for lowest in (1, -2))
+    for response in ("a00", "a15", "a29"):
+        said = [one for one in rated() if isinstance(one, Rating) and one.criterion == "clarity"]
+        value, sd = verdicts[response]
+        assert value == pytest.approx(np.mean([one.value for one in said if one.response == response]), abs=0.45)
+        assert 0.05 < sd < 0.6
+        assert shifted[response] == pytest.approx((value - 3, sd), abs=1e-9)
+
+
+def test_the_scale_used_most_is_the_one_of_the_verdicts() -> None:
+    few = [Rating(rater="r9", response="a00", criterion="clarity", value=0, scale=(0, 1))]
+    verdicts = of(settle([*rated(), *few], 1), "clarity")
+    assert 1 < verdicts["a00"][0] < verdicts["a29"][0] < 5
+
+
+def test_a_compared_criterion_stays_in_standard_deviations_and_has_pairs() -> None:
+    compared = [replace(said, criterion="clarity") for said in SAID]
+    settlement = settle([*compared, *rated()], 1)
+    verdicts = of(settlement, "clarity")
+    assert np.mean([value for value, _ in verdicts.values()]) == pytest.approx(0, abs=0.3)
+    assert [pair.criterion for pair in settlement.pairs] == [OVERALL, "clarity"]
+
+
+# --- rankings and checks ------------------------------------------------------------------------------------------
+
+
+def test_rankings_order_and_give_a_skill_without_a_side() -> None:
+    names = [f"a{place}" for place in range(4)]
+    said: list[Judgment] = [
+        Ranking(rater=f"r{rater}", tiers=tuple((f"{name}p{prompt}",) for name in names))
+        for prompt in range(6)
+        for rater in range(3)
+    ]
+    settlement = settle(said, 1)
+    values = of(settlement, OVERALL)
+    assert values["a0p0"] > values["a1p0"] > values["a2p0"] > values["a3p0"]
+    assert {one.n for one in settlement.verdicts} == {3}
+    assert len(settlement.pairs) == 6 * 6
+    skill = settlement.skills[0]
+    assert (skill.side_bias, skill.severity, skill.n) == (None, None, 6)
+    assert skill.discrimination > 1
+
+
+def checks(wrong: str = "r9") -> list[Judgment]:
+    return [
+        Check(
+            rater=f"r{rater}",
+            response=f"a{place:02d}",
+            value="yes" if (place % 3 == 0) != (f"r{rater}" == wrong) else "no",
+            criterion="faithful",
+        )
+        for place in range(30)
+        for rater in range(4)
+    ]
+
+
+def test_checks_settle_alone_and_beside_other_judgments() -> None:
+    alone = settle(checks(), 1)
+    assert not alone.verdicts
+    assert not alone.pairs
+    assert alone.iterations > 1
+    likely = {(one.response, one.label): one.p for one in alone.checks}
+    assert len(likely) == 60
+    assert likely["a00", "yes"] > 0.9 > 0.1 > likely["a01", "yes"]
+    beside = settle([*SAID, *checks()], 1)
+    assert beside.checks == alone.checks
+    assert beside.verdicts == settle(SAID, 1).verdicts
+    assert next(skill.n for skill in beside.skills if skill.rater == "r0") == 32
+
+
+def test_a_rater_who_checks_the_other_way_round_is_inverted() -> None:
+    *others, last = settle(checks(wrong="r3"), 1).skills
+    assert last.skill < -0.5
+    assert last.discrimination < 0
+    assert (last.alarm or "").startswith("inverted:")
+    assert all(one.alarm is None and one.skill > 0.7 for one in others)
+
+
+def test_the_discrimination_of_a_checker_has_their_skill() -> None:
+    said = [
+        replace(one, value="yes") if isinstance(one, Check) and place % 5 == 0 else one
+        for place, one in enumerate(checks())
+    ]
+    skill = settle(said, 1).skills[0]
+    assert 0.3 < skill.skill < 0.85
+    assert skill_of(np.array([skill.discrimination]))[0][0] == pytest.approx(skill.skill, abs=1e-3)
+
+
+def test_two_bad_responses_are_a_tie() -> None:
+    tied = [replace(said, choice=0) for said in SAID]
+    assert settle([replace(said, both_bad=True) for said in tied], 1) == settle(tied, 1)
+
+
+# --- what is known ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_known_counts_as_no_judgment_and_no_rater() -> None:
+    settlement = settle([replace(said, gold=1) for said in SAID], 1)
+    assert [skill.rater for skill in settlement.skills] == ["r0", "r1", "r2"]
+    assert {one.n for one in settlement.verdicts} == {6}
+    value = of(settlement, OVERALL)
+    assert value["a"] > value["b"], "known, though all six raters prefer b"

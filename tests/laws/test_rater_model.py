@@ -13,20 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from scipy.special import ndtr
+from scipy.stats import spearmanr
 
-from expound.feedback.evidence import Evidence, Floats, collect
+from expound.feedback.evidence import Evidence, Floats, Graded, collect
 from expound.feedback.skill import (
     Bounds,
     Fit,
     Ways,
+    first_cuts,
     fit,
+    fit_equal,
     log_probability,
     prior_quality,
     quality_given,
     slopes,
 )
 from expound.feedback.verdicts import settle
-from expound.records import Comparison, Judgment, Rating, Settlement
+from expound.records import Comparison, Judgment, Ranking, Rating, Settlement
 from tests.support.raters import demonstration_panel
 
 EXACT = 1e-9
@@ -37,12 +40,27 @@ def bounds(low: float, high: float) -> Bounds:
     return Bounds(np.array([low]), np.array([high]))
 
 
-def told(seed: int = 3) -> list[Comparison | Rating]:
-    return [said for said in demonstration_panel(seed, prompts=8)[0] if isinstance(said, Comparison | Rating)]
+def told(seed: int = 3) -> list[Graded]:
+    """Return comparisons and ratings of the demonstration's panel, and rankings and known values beside them."""
+    said = [found for found in demonstration_panel(seed, prompts=8)[0] if isinstance(found, Comparison | Rating)]
+    return [*said, *ranked(seed), *(replace(found, gold=found.choice) for found in said[:20:4] if found.choice)]
 
 
-def values(settlement: Settlement) -> dict[str, tuple[float, float]]:
-    return {verdict.response: (verdict.value, verdict.sd) for verdict in settlement.verdicts}
+def ranked(seed: int) -> list[Graded]:
+    """Return rankings of four of a prompt's six responses, some tied, by raters who know quality by its name."""
+    generator = np.random.default_rng(seed)
+    return [
+        Ranking(
+            rater=rater, tiers=((f"p{prompt:02d}-{order[0]}",), tuple(f"p{prompt:02d}-{one}" for one in order[1:3]))
+        )
+        for prompt in range(8)
+        for rater in ("careful", "harsh")
+        for order in [generator.permutation(6)]
+    ]
+
+
+def values(settlement: Settlement) -> dict[tuple[str, str], tuple[float, float]]:
+    return {(verdict.criterion, verdict.response): (verdict.value, verdict.sd) for verdict in settlement.verdicts}
 
 
 def assert_same(one: dict[str, tuple[float, float]], two: dict[str, tuple[float, float]]) -> None:
@@ -102,10 +120,11 @@ def test_an_infinite_cut_has_no_slope() -> None:
 # --- symmetries ---------------------------------------------------------------------------------------------------
 
 
-def swapped(said: Comparison | Rating) -> Comparison | Rating:
-    if isinstance(said, Rating):
+def swapped(said: Graded) -> Graded:
+    if not isinstance(said, Comparison):
         return said
-    return replace(said, left=said.right, right=said.left, choice=-said.choice)
+    gold = -said.gold if isinstance(said.gold, int) else None
+    return replace(said, left=said.right, right=said.left, choice=-said.choice, gold=gold)
 
 
 def test_swapping_sides_negates_the_side_bias_and_nothing_else() -> None:
@@ -124,9 +143,11 @@ def test_the_order_of_judgments_is_nothing() -> None:
     assert settle(shuffled, 1) == settle(told(), 1)
 
 
-def renamed(said: Comparison | Rating, name: Callable[[str], str], rater: Callable[[str], str]) -> Comparison | Rating:
+def renamed(said: Graded, name: Callable[[str], str], rater: Callable[[str], str]) -> Graded:
     if isinstance(said, Rating):
         return replace(said, rater=rater(said.rater), response=name(said.response))
+    if isinstance(said, Ranking):
+        return replace(said, rater=rater(said.rater), tiers=tuple(tuple(map(name, tier)) for tier in said.tiers))
     return replace(said, rater=rater(said.rater), left=name(said.left), right=name(said.right))
 
 
@@ -136,7 +157,7 @@ def test_names_are_nothing() -> None:
 
     before = settle(told(), 1)
     after = settle([renamed(said, backwards, backwards) for said in told()], 1)
-    assert_same(values(before), {backwards(name): value for name, value in values(after).items()})
+    assert_same(values(before), {(of, backwards(name)): value for (of, name), value in values(after).items()})
     skills = {backwards(skill.rater): skill.skill for skill in after.skills}
     assert all(skills[skill.rater] == pytest.approx(skill.skill, abs=EXACT) for skill in before.skills)
 
@@ -148,11 +169,57 @@ def test_a_shifted_rating_scale_changes_no_verdict() -> None:
     assert_same(values(settle(told(), 1)), values(settle(moved, 1)))
 
 
+def prompt_of(said: Graded) -> str:
+    name = (
+        said.left if isinstance(said, Comparison) else said.tiers[0][0] if isinstance(said, Ranking) else said.response
+    )
+    return name[:3]
+
+
+def test_the_order_inside_a_tier_is_nothing() -> None:
+    turned = [
+        replace(said, tiers=tuple(tier[::-1] for tier in said.tiers)) if isinstance(said, Ranking) else said
+        for said in told()
+    ]
+    assert_same(values(settle(told(), 1)), values(settle(turned, 1)))
+
+
+def test_a_ranking_turned_upside_down_turns_quality() -> None:
+    turned = [replace(said, tiers=said.tiers[::-1]) for said in ranked(3) if isinstance(said, Ranking)]
+    before, after = values(settle(ranked(3), 1)), values(settle(turned, 1))
+    assert_same(before, {name: (-value, sd) for name, (value, sd) in after.items()})
+
+
+def test_weight_two_is_the_same_said_twice() -> None:
+    once, twice = collect(told()), collect([*told(), *told()])
+    ways = fit(once).ways
+    known = once.is_gold[once.facet]  # known once, however often it is told
+    heavy = replace(once, weight=np.where(known, 1.0, 2.0) * once.weight, start=twice.start)
+    assert once.facets == twice.facets
+    assert first_cuts(heavy)[:, 1:3] == pytest.approx(first_cuts(twice)[:, 1:3], abs=EXACT)
+    assert posterior(heavy, ways) == pytest.approx(posterior(twice, ways), abs=EXACT)
+    one, two = fit(heavy), fit(twice)
+    assert one.quality.value == pytest.approx(two.quality.value, abs=EXACT)
+    assert one.ways.discrimination == pytest.approx(two.ways.discrimination, abs=EXACT)
+    assert one.ways.cuts[:, 1:3] == pytest.approx(two.ways.cuts[:, 1:3], abs=EXACT)
+
+
+def test_a_ranking_of_two_is_a_comparison_without_a_side() -> None:
+    ranking = collect([Ranking(rater="r", tiers=(("a",), ("b",))), Ranking(rater="r", tiers=(("b", "c"),))])
+    compared = collect(
+        [Comparison(rater="r", left="a", right="b", choice=-1), Comparison(rater="r", left="c", right="b", choice=0)]
+    )
+    cuts = [-0.4, 0.4]
+    assert posterior(ranking, equal_ways(ranking, cuts)) == pytest.approx(
+        posterior(compared, equal_ways(compared, cuts)), abs=EXACT
+    )
+
+
 def test_prompts_are_judged_alike_together_and_apart_by_the_same_ways() -> None:
     everything = collect(told())
     ways = fit(everything).ways
     whole = posterior(everything, ways)
-    part = [said for said in told() if (said.response if isinstance(said, Rating) else said.left) < "p04"]
+    part = [said for said in told() if prompt_of(said) < "p04"]
     some_evidence = collect(part)
     assert some_evidence.facets == everything.facets
     assert some_evidence.scales == everything.scales
@@ -189,9 +256,26 @@ def test_equal_raters_are_bradley_terry() -> None:
         for one, two in wins
     ]
     evidence = collect(said)
-    ours = posterior(evidence, equal_ways(evidence, [0.0]))
+    ours = dict(zip(evidence.responses, fit_equal(evidence).value.tolist(), strict=True))
+    assert ours == pytest.approx(posterior(evidence, equal_ways(evidence, [0.0])), abs=1e-4)
     theirs = choix.opt_pairwise(12, [tuple(pair) for pair in wins], alpha=0.5, tol=1e-10)
     assert [ours[f"{number:02d}"] for number in range(12)] == pytest.approx(list(theirs), abs=1e-4)
+
+
+@pytest.mark.parametrize("length", [3, 5, 7])
+def test_rankings_order_as_plackett_and_luce_do(length: int) -> None:
+    generator = np.random.default_rng(length)
+    truth = generator.normal(size=20)
+    rankings = []
+    for _ in range(200):
+        shown = generator.choice(20, length, replace=False)
+        rankings.append(shown[np.argsort(-(truth[shown] + generator.gumbel(size=length)))])
+    said = [Ranking(rater="all", tiers=tuple((f"{one:02d}",) for one in ranking)) for ranking in rankings]
+    ours = fit_equal(collect(said)).value
+    theirs = choix.opt_rankings(20, [tuple(ranking.tolist()) for ranking in rankings], alpha=0.5)
+    assert np.corrcoef(ours, theirs)[0, 1] >= 0.99
+    assert spearmanr(ours, theirs).statistic >= (0.99 if length == 5 else 0.98), "near ones change places"
+    assert np.corrcoef(ours, truth)[0, 1] >= np.corrcoef(theirs, truth)[0, 1] - 0.01
 
 
 @pytest.mark.parametrize(("discrimination", "tie"), [*product([0.7, 1.0, -1.0, 1.5], [0.3, 1.0])])
@@ -230,7 +314,8 @@ def test_the_fit_has_no_slope_left() -> None:
 def log_density(evidence: Evidence, found: Fit, value: Floats) -> float:
     padded = np.append(value, 0.0)
     eta = found.ways.centre(evidence, padded[evidence.first] - padded[evidence.second])
-    return float(log_probability(eta, found.ways.bounds(evidence)).sum() - (value**2).sum() / 2)
+    likely = log_probability(eta, found.ways.bounds(evidence))
+    return float((evidence.weight * likely).sum() - (value**2).sum() / 2)
 
 
 def test_judgments_of_one_rater_settle_too() -> None:

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from expound.errors import JudgmentError
-from expound.records import BallotKind, Comparison, Json, Ranking, Rating
+from expound.records import BallotKind, Comparison, Json, Judgment, Ranking, Rating
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -23,6 +23,7 @@ Bools = npt.NDArray[np.bool_]
 Graded = Comparison | Ranking | Rating
 Row = tuple[BallotKind, str, int, str, bool, str, str, int, int]  # the last: how many responses the judgment orders
 Key = TypeVar("Key", bound=tuple[str | int, ...])
+Judged = TypeVar("Judged", bound=Judgment)
 
 MOST_IN_A_BLOCK = 2000
 GOLD = "gold"
@@ -136,6 +137,11 @@ class Evidence:
         return self.per_group(np.ones(len(self.facets)))
 
     @cached_property
+    def raters_weight(self) -> Floats:
+        """Return the weights, 0 for what is known: the cuts are those of the raters."""
+        return np.where(self.is_gold[self.facet], 0.0, self.weight)
+
+    @cached_property
     def told(self) -> Ints:
         """Return how many judgments each facet holds; a ranking is one."""
         share = 2 / (self.ordered * (self.ordered - 1))
@@ -157,6 +163,14 @@ class Evidence:
 def totals(places: Ints, values: Floats, count: int) -> Floats:
     """Return [count] the sums of the values that belong to each place."""
     return np.bincount(places, values, count).astype(np.float64, copy=False)
+
+
+def by_criterion(judgments: Sequence[Judged]) -> dict[str, list[Judged]]:
+    """Return the judgments of each criterion, criteria in order."""
+    found: defaultdict[str, list[Judged]] = defaultdict(list)
+    for judgment in judgments:
+        found[judgment.criterion].append(judgment)
+    return dict(sorted(found.items()))
 
 
 def collect(judgments: Sequence[Graded]) -> Evidence:

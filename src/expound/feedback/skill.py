@@ -26,8 +26,10 @@ LONGEST_QUALITY_STEP, LONGEST_STEP, LONGEST_STRETCH_STEP = 2.0, 0.5, 0.3
 STRETCH_VARIANCE = 0.09
 PRIOR_MEAN, MEAN_WEIGHT = 1.0, 1  # of the mean discrimination: one imagined facet, or few judgments let it run away
 PRIOR_VARIANCE, PRIOR_WEIGHT = 0.25, 2  # of the variances of d and o themselves: two imagined facets
+NEAREST = 1e-6
 LEAST_MEAN = 0.05  # of the discriminations: the panel as a whole is right, which fixes the sign of quality
 FEWEST_FACETS = 3
+LEAST_SHARED = 0.3
 CUTS_EVERY, CUT_RIDGE, LEAST_GAP = 3, 0.1, 1e-3
 START_STRETCH, START_GAP = 1.3, 1e-2
 NODES = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))  # Gauss-Hermite, in standard deviations
@@ -146,11 +148,12 @@ def quality_given(evidence: Evidence, ways: Ways, before: Quality, *, steps: int
 def quality_step(evidence: Evidence, ways: Ways, before: Quality) -> Quality:
     """Return the posterior after one Newton step, its variance taken where the step began."""
     blocks = evidence.blocks
-    found = slopes(ways.centre(evidence, before.judged), ways.bounds(evidence))
+    eta, bounds = ways.centre(evidence, before.judged), ways.bounds(evidence)
+    found = slopes(eta, bounds)
     discrimination = ways.discrimination[evidence.facet]
     weight = evidence.weight * discrimination
     gradient = _to_responses(evidence, weight * found.by_eta, sign=-1) - before.value
-    curvature = weight * discrimination * found.curvature
+    curvature = weight * discrimination * _steady(evidence, found.curvature, eta, bounds)
     compared = curvature[: evidence.pairs]
     precision = totals(blocks.across, -compared, blocks.total) + totals(blocks.back, -compared, blocks.total)
     precision[blocks.diagonal] = 1 + _to_responses(evidence, curvature, sign=1)
@@ -161,6 +164,27 @@ def quality_step(evidence: Evidence, ways: Ways, before: Quality) -> Quality:
     judged_variance = padded_variance[evidence.first] + padded_variance[evidence.second]
     judged_variance[: evidence.pairs] -= 2 * covariance[blocks.across]
     return Quality(value, variance, padded[evidence.first] - padded[evidence.second], judged_variance)
+
+
+def _steady(evidence: Evidence, curvature: Floats, eta: Floats, bounds: Bounds) -> Floats:
+    """Return the curvatures, of what is known those of the bound of Jaakkola and Jordan (2000).
+
+    What is known speaks so sharply that Newton's own steps would leap to and fro across it for ever; along a bound from
+    below they cannot. It also tells the spread of so lopsided a posterior better than the curvature at its mode.
+    """
+    known = evidence.is_gold[evidence.facet]
+    if not known.any():
+        return curvature
+    steady = curvature.copy()
+    steady[known] = sum(_bound(np.abs(end[known] - eta[known])) for end in (bounds.low, bounds.high))
+    return steady
+
+
+def _bound(distance: Floats) -> Floats:
+    """Return tanh(distance / 2) / (2 · distance): 1/4 at 0, and 0 at ∞."""
+    apart = np.maximum(distance, NEAREST)
+    curvature: Floats = np.tanh(apart / 2) / (2 * apart)
+    return curvature
 
 
 def _to_responses(evidence: Evidence, values: Floats, *, sign: int) -> Floats:
@@ -254,7 +278,19 @@ def _apply(ways: Ways, priors: Priors, evidence: Evidence, sums: Floats) -> tupl
         offset=ways.offset + _clipped(step_o, evidence, LONGEST_STEP),
         stretch=ways.stretch + _clipped(step_t, evidence, LONGEST_STRETCH_STEP),
     )
-    return _centred(moved, evidence), known
+    centred = _centred(moved, evidence)
+    return replace(centred, stretch=np.where(evidence.is_gold, gold_stretch(evidence, priors), centred.stretch)), known
+
+
+def gold_stretch(evidence: Evidence, priors: Priors) -> Floats:
+    """Return [facets] the stretch of what is known: of ratings such that it has the cuts of an average rater.
+
+    A cut at quality q is one of η = μ·q for an average rater; for what is known, at d = 6, it must be 6·q. Pairs need
+    none: their middle is where nothing is better.
+    """
+    mean = np.maximum(np.abs(priors.mean), LEAST_SHARED)[evidence.group_of_facet]
+    is_rating = np.array([facet.group.kind == "rating" for facet in evidence.facets])
+    return np.where(evidence.is_gold & is_rating, np.log(GOLD_DISCRIMINATION / mean), 0.0)
 
 
 def _clipped(step: Floats, evidence: Evidence, longest: float) -> Floats:
@@ -270,7 +306,7 @@ def _centred(ways: Ways, evidence: Evidence) -> Ways:
     """
     group, scale_group = evidence.group_of_facet, evidence.group_of_scale
     common = evidence.per_group(ways.stretch) / evidence.raters_in
-    stretch = np.where(evidence.is_gold, 0.0, ways.stretch - common[group])
+    stretch = np.where(evidence.is_gold, ways.stretch, ways.stretch - common[group])
     cuts = ways.cuts * np.exp(common)[scale_group][:, None]
     widening = np.exp(stretch)
     is_rating = np.array([found.kind == "rating" for found in evidence.groups])
@@ -305,7 +341,7 @@ def _spread(squares: Floats, facets: Floats) -> Floats:
 def first_cuts(evidence: Evidence) -> Floats:
     """Return cuts that fit the shares of the categories, mirrored for pairs."""
     width = max(scale.categories for scale in evidence.scales) + 1
-    counts = totals(evidence.scale * width + evidence.category, evidence.weight, len(evidence.scales) * width)
+    counts = totals(evidence.scale * width + evidence.category, evidence.raters_weight, len(evidence.scales) * width)
     cuts = np.full((len(evidence.scales), width), np.inf)
     cuts[:, 0] = -np.inf
     for number, scale in enumerate(evidence.scales):
@@ -320,14 +356,14 @@ def first_cuts(evidence: Evidence) -> Floats:
 def cuts_step(evidence: Evidence, ways: Ways, quality: Quality) -> Ways:
     """Return the cuts after one Newton step with the whole, tridiagonal, second derivative."""
     bounds = ways.bounds(evidence)
-    stretch = np.exp(ways.stretch)[evidence.facet]
+    stretch, weight = np.exp(ways.stretch)[evidence.facet], evidence.raters_weight
     width, total = ways.cuts.shape[1], ways.cuts.size
     below = evidence.scale * width + evidence.category
     gradient, diagonal, beside = np.zeros(total), np.zeros(total), np.zeros(total)
     for node, share in NODES:
         x = quality.judged + node * np.sqrt(quality.judged_variance)
         at = slopes(ways.centre(evidence, x), bounds)
-        first, second = share * evidence.weight * stretch, share * evidence.weight * stretch**2
+        first, second = share * weight * stretch, share * weight * stretch**2
         gradient += totals(below, first * at.by_low, total) + totals(below + 1, first * at.by_high, total)
         diagonal += totals(below, second * (at.lower_curvature + at.coupling), total)
         diagonal += totals(below + 1, second * (at.upper_curvature + at.coupling), total)
@@ -378,8 +414,8 @@ def fit(evidence: Evidence, *, iterations: int = MOST_ITERATIONS) -> Fit:
     Errors: DidNotConverge when discriminations, offsets and half the qualities still move by more than 2e-3.
     """
     groups, zeros = len(evidence.groups), np.zeros(len(evidence.facets))
-    ways = Ways(evidence.start, zeros, zeros, first_cuts(evidence))
     priors = Priors(np.ones(groups), np.full(groups, PRIOR_VARIANCE**0.5), np.full(groups, PRIOR_VARIANCE**0.5))
+    ways = Ways(evidence.start, zeros, gold_stretch(evidence, priors), first_cuts(evidence))
     quality, change = prior_quality(evidence), np.inf
     for iteration in range(1, iterations + 1):
         before, ways_before = quality, ways
