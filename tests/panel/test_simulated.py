@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from statistics import correlation, fmean
 
 import pytest
 
 from expound.errors import PromptError
 from expound.panel.simulated import HABITS, SimulatedPanel, gold_of
 from expound.ports import Advance
-from expound.records import Ballot, BallotKind, Comparison, Judgment, Prompt, Rating, Response, Round, Text, content_id
+from expound.records import (
+    Ballot,
+    BallotKind,
+    Comparison,
+    Judgment,
+    Prompt,
+    Ranking,
+    Rating,
+    Response,
+    Round,
+    Text,
+    content_id,
+)
 from tests.support.books import MemoryBook
 
 SOURCE = (
@@ -141,6 +154,84 @@ def test_the_harsh_rater_rates_lower_and_the_adversary_turns_the_scale() -> None
     assert mean_rating(found, "careful") > mean_rating(worse, "careful") + 1
     assert mean_rating(found, "adversarial") < mean_rating(worse, "adversarial") - 1
     assert all(1 <= one.value <= 5 for one in found.values() if isinstance(one, Rating))
+
+
+CRITERIA = ("reason", "shown", "clarity")
+PARTLY = "The loaves rose late because a window stood open behind the sacks."
+FOUR = tuple(response(place, text) for place, text in enumerate((GOOD, BAD, PARTLY, "Late loaves, new aprons.")))
+
+
+def all_said(asked: Sequence[Ballot], given: Sequence[Response] = FOUR) -> tuple[Judgment, ...]:
+    """Let the panel answer and return every judgment, of which a ballot may have several."""
+    book = MemoryBook()
+    book.add([PROMPT, *given, *asked])
+    SimulatedPanel(book, 0).collect(ROUND, "train", Quiet())
+    return book.judgments("train")
+
+
+def test_a_rating_gives_a_point_of_every_criterion_of_its_ballot() -> None:
+    asked = [replace(one, criteria=CRITERIA) for shown in ("r0", "r1") for one in ballots("rating", [shown], 100)]
+    said = [one for one in all_said(asked) if isinstance(one, Rating)]
+    assert len(said) == 3 * len(asked)
+    assert {ballot.id for ballot in asked} == {one.ballot for one in said}
+    assert all(1 <= one.value <= 5 and one.source == "simulated" for one in said)
+    by_ballot: dict[str, list[str]] = {}
+    for one in said:
+        by_ballot.setdefault(one.ballot or "", []).append(one.criterion)
+    assert all(tuple(criteria) == CRITERIA for criteria in by_ballot.values())
+    for criterion in CRITERIA:
+        mean = {
+            (name, response_id): fmean(
+                one.value
+                for one in said
+                if (one.rater, one.criterion, one.response) == (f"simulated-{name}", criterion, response_id)
+            )
+            for name in ("careful", "adversarial", "harsh")
+            for response_id in ("r0", "r1")
+        }
+        assert mean["careful", "r0"] > mean["careful", "r1"] + 1
+        assert mean["adversarial", "r0"] < mean["adversarial", "r1"] - 1
+        assert mean["harsh", "r0"] < mean["careful", "r0"]
+
+
+def test_criteria_of_one_ballot_go_together_and_still_differ() -> None:
+    asked = [replace(one, criteria=CRITERIA) for one in ballots("rating", ["r2"], 500)]
+    said = [one for one in all_said(asked) if isinstance(one, Rating) and one.rater == "simulated-noisy"]
+    values = [
+        tuple(one.value for one in said if one.ballot == ballot) for ballot in dict.fromkeys(o.ballot for o in said)
+    ]
+    first, second = zip(*((one, other) for one, other, _ in values), strict=True)
+    assert correlation(first, second) > 0.5  # noise of 1 shared and of ½ each: .8, less what rounding and ends take
+    assert any(len(set(three)) > 1 for three in values)
+
+
+def ordered_rightly(said: Sequence[Judgment], name: str) -> float:
+    """Return the share of pairs with clearly different utilities that a rater's rankings order like the utilities."""
+    worth = {one.id: gold_of(PROMPT, one.text, finished=True) for one in FOUR}
+    clear = [(one, two) for one in worth for two in worth if worth[one] > worth[two] + 0.15]
+    assert len(clear) >= 4
+    found = []
+    for judgment in said:
+        if isinstance(judgment, Ranking) and judgment.rater == f"simulated-{name}":
+            place = {response_id: tier for tier, ids in enumerate(judgment.tiers) for response_id in ids}
+            found += [place[better] < place[worse] for better, worse in clear]
+    return fmean(found)
+
+
+def test_a_careful_rater_ranks_by_utility_and_an_adversary_turns_it_round() -> None:
+    said = all_said(ballots("ranking", ["r0", "r1", "r2", "r3"]))
+    assert len(said) == COPIES
+    assert all(sorted(sum(one.tiers, ())) == ["r0", "r1", "r2", "r3"] for one in said if isinstance(one, Ranking))
+    assert ordered_rightly(said, "careful") > 0.9
+    assert ordered_rightly(said, "adversarial") < 0.1
+    assert ordered_rightly(said, "noisy") < ordered_rightly(said, "careful")
+
+
+def test_a_ranking_puts_into_one_tier_what_is_about_the_same() -> None:
+    twins = [replace(FOUR[0], id=f"r{place}", sample=place) for place in range(3)]
+    said = [one for one in all_said(ballots("ranking", ["r0", "r1", "r2"], 300), twins) if isinstance(one, Ranking)]
+    tied = [one for one in said if len(one.tiers) < 3]
+    assert 0.2 < len(tied) / len(said) < 0.9
 
 
 def test_only_the_noisy_rater_likes_length() -> None:

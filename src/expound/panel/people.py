@@ -33,9 +33,13 @@ def utc_now() -> str:
 
 def answered_by_people(book: Book) -> Mapping[str, tuple[str, ...]]:
     """Return for every ballot that people answered who did: what a judge says of it leaves it open for them."""
-    people = {rater.id for rater in book.raters() if rater.source == "people"}
-    told = {ballot: tuple(one for one in who if one in people) for ballot, who in book.answered().items()}
-    return {ballot: who for ballot, who in told.items() if who}
+    return _of_people(book, book.answered())
+
+
+def _of_people(book: Book, told: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    others = {rater.id for rater in book.raters() if rater.source != "people"}
+    theirs = {ballot: tuple(one for one in who if one not in others) for ballot, who in told.items()}
+    return {ballot: who for ballot, who in theirs.items() if who}
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,10 @@ class Work:
         """Read it from the book. Once a round is settled nothing learns from its train ballots, so they are closed."""
         ballots, settled = book.ballots(), {settlement.round for settlement in book.settlements()}
         decided = {decision.round for decision in book.decisions()}
-        current = [ballot for ballot in ballots if ballot.round not in decided]
+        current = [one for one in ballots if one.round not in decided and (one.kind != "rating" or one.criteria)]
         open_ = {ballot.id: ballot for ballot in current if ballot.split != "train" or ballot.round not in settled}
         work = Work(open_, frozenset(ballot.id for ballot in current))
-        answered, skipped = answered_by_people(book), book.skipped()
+        answered, skipped = answered_by_people(book), _of_people(book, book.skipped())
         for ballot in ballots:
             for rater in answered.get(ballot.id, ()):
                 work.note(rater, ballot, skipped=False)
@@ -302,7 +306,7 @@ class People:
         return sum(not who for who in free) if raters else 0
 
     def _waiting(self, round_: Round, ballots: Sequence[Ballot], missing: Sequence[Ballot]) -> WaitingForPeople:
-        names = {rater.id: rater.name for rater in self._book.raters()}
+        names = {rater.id: rater.name for rater in self._book.raters() if rater.source == "people"}
         answered = answered_by_people(self._book)
         counts = Counter(rater for ballot in ballots for rater in answered.get(ballot.id, ()))
         who = ", ".join(f"{names.get(rater, rater)} {count}" for rater, count in counts.most_common())
