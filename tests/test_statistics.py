@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from expound.statistics import bootstrap_interval, cluster_interval, sign_test, wilson
+from expound.statistics import bootstrap_interval, cluster_interval, ratio_interval, sign_test, wilson
 
 
 def skewed(n: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -61,3 +61,18 @@ def test_nothing_counted_means_nothing_known() -> None:
 def test_the_sign_test_doubles_the_smaller_tail() -> None:
     assert sign_test(3, 9) == pytest.approx(2 * stats.binom.cdf(3, 12, 0.5))
     assert sign_test(9, 3) == sign_test(3, 9)
+
+
+def test_the_interval_of_a_ratio_is_that_of_drawing_clusters() -> None:
+    """Beside scipy's bootstrap of the ratio, and equal to the interval of a mean where all clusters count alike."""
+    generator = np.random.default_rng(7)
+    counts = generator.integers(1, 12, size=200)
+    sums = generator.binomial(counts, generator.beta(4, 2, size=200))
+    found = ratio_interval(list(zip(sums.tolist(), counts.tolist(), strict=True)))
+    drawn = stats.bootstrap(
+        (sums, counts), lambda s, n, axis: s.sum(axis) / n.sum(axis), paired=True, method="percentile", rng=1
+    ).confidence_interval
+    assert found == pytest.approx((drawn.low, drawn.high), abs=0.006)
+    values = list(skewed(40))
+    assert ratio_interval([(3 * value, 3) for value in values]) == pytest.approx(cluster_interval(values))
+    assert ratio_interval([(1.0, 2)] * 19) is None

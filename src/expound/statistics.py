@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from expound.records import Json, content_id
@@ -44,11 +45,30 @@ def cluster_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[f
     clusters = np.asarray(values, dtype=float)
     if clusters.size < FEWEST_CLUSTERS:
         return None
+    return _around(float(clusters.mean()), clusters, level)
+
+
+def _around(centre: float, clusters: NDArray[np.float64], level: float) -> tuple[float, float]:
+    half = cluster_quantile(clusters.size, level=level) * float(clusters.std(ddof=1) / np.sqrt(clusters.size))
+    return centre - half, centre + half
+
+
+def cluster_quantile(clusters: int, *, level: float = 0.95) -> float:
+    """Return the standard errors that an interval of so many clusters, at least two, reaches to either side."""
     tail = (1 + level) / 2
-    quantile = stats.t.ppf(tail, clusters.size - 1) if clusters.size < T_BELOW else stats.norm.ppf(tail)
-    half = float(quantile * clusters.std(ddof=1) / np.sqrt(clusters.size))
-    mean = float(clusters.mean())
-    return mean - half, mean + half
+    return float(stats.t.ppf(tail, clusters - 1) if clusters < T_BELOW else stats.norm.ppf(tail))
+
+
+def ratio_interval(counted: Sequence[tuple[float, int]], *, level: float = 0.95) -> tuple[float, float] | None:
+    """Return the interval of a sum over a count, from both in each cluster, or None below 20 clusters.
+
+    Larger clusters weigh more, as they do in the ratio; its error is linearised (Cochran 1977, chapter 6).
+    """
+    if len(counted) < FEWEST_CLUSTERS:
+        return None
+    sums, counts = np.array(counted, dtype=float).T
+    ratio = float(sums.sum() / counts.sum())
+    return _around(ratio, (sums - ratio * counts) / counts.mean(), level)
 
 
 def wilson(successes: float, n: int, *, level: float = 0.95) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from expound.errors import TrainingStopped
 from expound.ppo.actor import Prepared, RewardValues
 from expound.ppo.rollout import Normaliser, Rollouts
+from expound.ppo.sizes import MOST_UPDATES, Sizes
 from expound.ppo.tune import Learning, Metric, TunePlan, TuneState, begin, dump_state, load_state, tune
 from expound.ppo.update import make_optimisers
 from expound.records import Prompt, Round, SamplingKey
@@ -147,6 +148,66 @@ def test_a_tuning_that_was_killed_ends_in_the_same_weights(kill_after: int) -> N
     assert torch.equal(last[1], whole.kept[6][1])
     assert torch.equal(last[2], whole.kept[6][2])
     assert last[0] == whole.kept[6][0]
+
+
+def test_what_is_left_open_is_chosen_behind_the_first_update_and_told() -> None:
+    """A table is so fast that the most updates there are do not fill ten minutes."""
+    plan = make_plan(updates="auto", episodes="auto", learning_rate=0.005, kl_target=0.0)
+    learning, notes = make_learning(plan), Notes()
+    memory = Memory(learning)
+    outcome = tune(learning, plan, begin(plan), memory, notes)
+    assert outcome.ended == f"all {MOST_UPDATES} updates are done"
+    assert notes.bars == [("tune", MOST_UPDATES, 1)]
+    assert notes.notes[:2] == [
+        "One update is timed, to choose how many there will be.",
+        f"Tuning takes {MOST_UPDATES} updates of 64 responses on this machine.",
+    ]
+    assert {line["updates"] for line in memory.lines.values()} == {MOST_UPDATES}
+    assert {line["episodes"] for line in memory.lines.values()} == {44}  # of eleven prompts, none twice
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 7])
+def test_a_resumed_tuning_keeps_the_sizes_that_were_chosen(kill_after: int) -> None:
+    """Also on a machine that would choose others: the checkpoint of the first update says 9 of 32 responses."""
+    plan, chosen = make_plan(updates="auto", episodes="auto", kl_target=0.0), Sizes(9, 32)
+
+    def slow(learning: Learning) -> tuple[TuneState, Memory]:
+        memory = Memory(learning, kill_after=1)
+        with pytest.raises(KeyboardInterrupt):
+            tune(learning, plan, begin(plan), memory, Notes())
+        return replace(load_state(memory.kept[1][0]), sizes=chosen), memory
+
+    learning = make_learning(plan)
+    state, _ = slow(learning)
+    whole = Memory(learning)
+    outcome = tune(learning, plan, state, whole, Notes())
+    assert outcome.update == 9
+    assert {whole.lines[update]["updates"] for update in range(2, 10)} == {9}
+    assert {whole.lines[update]["episodes"] for update in range(2, 10)} == {32}
+    again = make_learning(plan)
+    state, first = slow(again)
+    if kill_after > 1:
+        first = Memory(again, kill_after)
+        with pytest.raises(KeyboardInterrupt):
+            tune(again, plan, state, first, Notes())
+        again, state = restored(first.kept[kill_after], plan), load_state(first.kept[kill_after][0])
+        assert state.sizes == chosen
+    last = Memory(again)
+    tune(again, plan, state, last, Notes())
+    assert torch.equal(last.kept[9][1], whole.kept[9][1])
+    assert last.kept[9][0] == whole.kept[9][0]
+
+
+def test_a_checkpoint_from_before_sizes_were_chosen_goes_on() -> None:
+    plan = make_plan()
+    learning = make_learning(plan)
+    memory = Memory(learning, kill_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        tune(learning, plan, begin(plan), memory, Notes())
+    older = json.loads(memory.kept[2][0])
+    del older["sizes"]
+    outcome = tune(learning, plan, load_state(json.dumps(older)), Memory(learning), Notes())
+    assert outcome.ended == "all 6 updates are done"
 
 
 def test_drift_pauses_at_the_last_quiet_policy() -> None:

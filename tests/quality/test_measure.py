@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from expound.errors import NothingToLearn
-from expound.quality.measure import measure
+from expound.quality.measure import measure, smallest_effect
 from expound.records import Comparison, Evaluation, Judgment, Rating, Response, Skip, Source
+from expound.statistics import cluster_interval
 
 
 def response(prompt: str, policy: str, sample: int = 0, text: str = "") -> Response:
@@ -113,3 +115,18 @@ def test_sources_are_named() -> None:
 def test_nothing_judged_is_an_error() -> None:
     with pytest.raises(NothingToLearn, match="round 2 has no judged comparison"):
         evaluate([Skip(rater="r", reason="no")], both(1))
+
+
+@pytest.mark.parametrize(("prompts", "each"), [(24, 1), (24, 4), (100, 1), (400, 2)])
+def test_the_smallest_effect_is_found_out_four_times_in_five(prompts: int, each: int) -> None:
+    """By drawing measurements of that effect and looking at their intervals."""
+    effect = smallest_effect(prompts, each)
+    assert effect is not None
+    draws = np.random.default_rng(prompts).binomial(each, 0.5 + effect, size=(2000, prompts)) / each
+    intervals = [cluster_interval(means) for means in draws.tolist()]
+    found = [interval is not None and interval[0] > 0.5 for interval in intervals]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.05)
+
+
+def test_too_few_prompts_find_nothing_out() -> None:
+    assert smallest_effect(19, 16) is None

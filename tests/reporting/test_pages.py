@@ -12,6 +12,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from expound.ports import Book
+from expound.records import RewardCard
 from expound.reporting.pages import write_report
 from expound.reporting.report import draw_pairs, gather
 from expound.reporting.status import describe
@@ -116,7 +117,7 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
 def test_charts_are_well_formed_and_named(simulated: Story, tmp_path: Path) -> None:
     page = write_report(simulated.book, simulated.given(), tmp_path).read_text(encoding="utf-8")
     charts = [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
-    assert len(charts) == 7
+    assert len(charts) == 8
     assert all(chart.findtext("title") and chart.findtext("desc") for chart in charts)
 
 
@@ -152,6 +153,7 @@ def test_json_has_the_keys_that_are_promised(simulated: Story, tmp_path: Path) -
     assert kept["decision"]["outcome"] == "better"
     assert kept["evaluation"]["interval"] == [0.61, 0.87]
     assert kept["settings"]["ppo"]["updates"] == 8
+    assert [point["prompts"] for point in kept["card"]["curve"]["points"]] == [9, 18, 27, 36]
     assert kept["versions"]["torch"] == "2.13.0"
     assert len(kept["metrics"]) == 8
     assert len(kept["pairs"]) == 5
@@ -168,6 +170,26 @@ def test_a_simulated_panel_is_named_in_the_headline_and_first_among_the_limits(
     limits = page.partition("What this does not show")[2]
     assert limits.index("No person judged anything") < limits.index("24 held-out prompts")
     assert "asked about in 2 rounds" in limits
+
+
+def test_the_page_answers_whether_the_judgments_are_enough(simulated: Story, tmp_path: Path) -> None:
+    text = Reader(write_report(simulated.book, simulated.given(), tmp_path).read_text(encoding="utf-8")).text
+    asked = text.partition("Are these enough judgments?")[2]
+    assert asked.lstrip().startswith(
+        "More judgments would likely make a better reward: doubling the judged prompts to 36"
+    )
+    assert "8 of 8 updates, of 32 responses each." in text
+
+
+def test_a_card_and_a_tuning_of_an_older_version_are_shown_without_what_they_lack(tmp_path: Path) -> None:
+    story = walked(Story())
+    story.book.rewards = lambda: (RewardCard("c", 1, 168, 4, 0.75, 0.70, 0.80, 0.56, 412, 0.0, 1.0),)  # type: ignore[method-assign]
+    given = story.given()
+    lines = [{name: value for name, value in line.items() if name != "updates"} for line in given.metrics]
+    page = write_report(story.book, replace(given, metrics=lines), tmp_path).read_text(encoding="utf-8")
+    assert "orders" in page
+    assert "enough judgments" not in page
+    assert "responses each" not in page
 
 
 @pytest.mark.parametrize(

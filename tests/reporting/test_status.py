@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from expound.records import Answer, Rater, Skip
 from expound.reporting.status import describe
-from tests.reporting.story import Outcome, Story
+from expound.settings import parse
+from tests.reporting.story import Outcome, Story, say
 
 
 def said(story: Story, folder: Path = Path("demo")) -> str:
@@ -65,6 +67,46 @@ def test_a_simulated_panel_is_called_simulated_and_is_not_waited_for() -> None:
     )
 
 
+def judged_by(kinds: str) -> Story:
+    story = Story("people")
+    judge = '[judge]\nmodel = "m"\nendpoint = "http://127.0.0.1:1/v1"\n'
+    head = '[project]\nname = "a"\ntask = "answer"\nmodel = "m"\n'
+    story.settings = parse(f"{head}[panel]\nkinds = {kinds}\n{judge}")
+    story.begin()
+    story.sample()
+    story.ask()
+    story.book.add(Rater("judge-m", "m", "judge"))
+    return story
+
+
+def judge_all(story: Story, skips: int = 0) -> None:
+    """Let the judge deal with one copy of every question, and skip some."""
+    first = {ballot.question: ballot for ballot in reversed(story.book.ballots("train"))}
+    for place, ballot in enumerate(first.values()):
+        skip = Skip(rater="judge-m", ballot=ballot.id, source="judge", reason="malformed", comment="Well.")
+        said = (
+            Answer(f"s{place}", ballot.id, "judge-m", (skip,)) if place < skips else say(ballot, "judge-m", 1, "judge")
+        )
+        story.book.answer([said])
+
+
+def test_a_judge_alone_owes_questions_and_not_their_copies_and_a_skip_is_no_debt() -> None:
+    story = judged_by('["judge"]')
+    assert said(story) == "Round 1: the judge owes 4 of 4 comparisons. Next: expound run demo"
+    judge_all(story, skips=1)
+    assert "every ballot has its answer" in said(story)
+
+
+def test_people_are_waited_for_after_the_judge_and_whatever_it_said() -> None:
+    story = judged_by('["people", "judge"]')
+    assert "the judge owes 4 of 4 comparisons. Next: expound run" in said(story)
+    judge_all(story)
+    assert said(story).startswith("Round 1: 12 of 12 comparisons are missing; careful is at 0, noisy is at 0, ")
+    assert "m is at" not in said(story)
+    story.answer("train")
+    assert "every ballot has its answer" in said(story)
+
+
 def test_settling_fitting_and_tuning(tmp_path: Path) -> None:
     story = Story()
     story.begin()
@@ -81,6 +123,8 @@ def test_settling_fitting_and_tuning(tmp_path: Path) -> None:
     metrics.parent.mkdir(parents=True)
     metrics.write_text('{"update": 1}\n{"update": 2}\n{"update": 3}\n', encoding="utf-8")
     assert "tuning, 3 of 8 updates done. Next: expound tune" in said(story, tmp_path)
+    metrics.write_text('{"update": 1, "updates": 17}\n', encoding="utf-8")
+    assert "tuning, 1 of 17 updates done. Next: expound tune" in said(story, tmp_path)
 
 
 def test_measuring() -> None:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from expound.errors import NothingToLearn
-from expound.reward.calibration import folds, left_out_accuracy, length_accuracy, normaliser, pair_accuracy
+from expound.reward.calibration import (
+    folds,
+    learning_curve,
+    left_out_accuracy,
+    length_accuracy,
+    normaliser,
+    pair_accuracy,
+)
 from expound.reward.fit import Material, fit_heads, predict
 from tests.reward.test_fit import made
 
@@ -66,6 +73,76 @@ def test_length_alone_may_mean_longer_or_shorter(sign: int) -> None:
 def test_one_prompt_tells_nothing() -> None:
     accuracy = left_out_accuracy(made(1), 0)
     assert (accuracy.share, accuracy.low, accuracy.high, accuracy.pairs) == (0.5, 0.0, 1.0, 0)
+
+
+def test_pairs_that_say_the_same_again_make_no_interval_narrower() -> None:
+    """Each prompt's verdict told by 1 pair and by 25: what was drawn is prompts, and there are as many."""
+    signs = np.random.default_rng(5).choice((-1.0, 1.0), size=60, p=(0.3, 0.7))
+
+    def width(copies: int) -> float:
+        values = np.tile(np.repeat([0.0, 1.0], copies), 60)
+        prompts = tuple(f"p{row // (2 * copies)}" for row in range(len(values)))
+        predicted = np.repeat(signs, 2 * copies) * values
+        found = pair_accuracy(predicted, Material(np.zeros((len(values), 1)), values, prompts))
+        assert found.share == pytest.approx((signs > 0).mean())
+        assert found.pairs == 60 * copies**2
+        return found.high - found.low
+
+    assert width(5) == pytest.approx(width(1), rel=0.05)
+
+
+def wide(prompts: int, seed: int = 0) -> Material:
+    """Thirty features that all count a little, in noise: to find their weights takes many prompts."""
+    generator = np.random.default_rng(seed)
+    features = generator.normal(size=(4 * prompts, 30))
+    values = features @ generator.normal(size=30) / 5 + 0.7 * generator.normal(size=4 * prompts)
+    return Material(features, values, tuple(f"p{row // 4}" for row in range(4 * prompts)))
+
+
+def test_the_curve_rises_where_more_prompts_teach_more() -> None:
+    material = wide(60)
+    curve = learning_curve(material, 0)
+    assert [(point.share, point.prompts) for point in curve.points] == [(0.25, 15), (0.5, 30), (0.75, 45), (1.0, 60)]
+    shares = [point.accuracy for point in curve.points]
+    assert shares == sorted(shares)
+    assert curve.interval is not None
+    assert 0 < curve.interval[0] < curve.gain < curve.interval[1]
+    assert curve.gain == pytest.approx(shares[3] - shares[1])
+    points = curve.points[-1].high - curve.points[-1].low
+    assert curve.interval[1] - curve.interval[0] < points, "one pair is its own measure"
+
+
+def test_the_curve_ends_in_the_accuracy_of_the_card() -> None:
+    material = wide(25)
+    last, whole = learning_curve(material, 3).points[-1], left_out_accuracy(material, 3)
+    assert (last.accuracy, last.low, last.high) == (whole.share, whole.low, whole.high)
+
+
+def test_the_curve_is_flat_where_few_prompts_teach_all() -> None:
+    generator = np.random.default_rng(4)
+    features = generator.normal(size=(800, 1))
+    material = Material(features, features[:, 0] + 0.1, tuple(f"p{row // 4}" for row in range(800)))
+    curve = learning_curve(material, 0)
+    assert [point.accuracy for point in curve.points] == [1.0] * 4
+    assert (curve.gain, curve.interval) == (0.0, (0.0, 0.0))
+
+
+def test_the_curve_claims_nothing_of_noise_and_of_few_prompts() -> None:
+    noise = replace(wide(60), values=np.random.default_rng(1).normal(size=240))
+    curve = learning_curve(noise, 0)
+    assert curve.interval is not None
+    assert curve.interval[0] < 0 < curve.interval[1]
+    assert learning_curve(wide(12), 0).interval is None
+    assert [point.accuracy for point in learning_curve(wide(1), 0).points] == [0.5] * 4
+
+
+def test_no_fact_depends_on_the_order_of_the_examples() -> None:
+    """To the last bit, with responses of equal features among them, whose rewards must stay equal."""
+    material = wide(24)
+    material.features[1], material.features[6] = material.features[0], material.features[5]
+    again = material.part(np.random.default_rng(8).permutation(len(material.values)))
+    assert learning_curve(again, 2) == learning_curve(material, 2)
+    assert left_out_accuracy(again, 2) == left_out_accuracy(material, 2)
 
 
 def test_the_normaliser_reads_the_reference_if_it_has_enough() -> None:

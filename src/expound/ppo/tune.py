@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import torch
@@ -22,6 +22,7 @@ from expound.ppo.metrics import UpdateMetrics, update_metrics
 from expound.ppo.order import PromptOrder
 from expound.ppo.penalty import auto_target, next_weight
 from expound.ppo.rollout import Normaliser, check_rewards, is_response, normalise, reward_tensor, to_flat, to_grid
+from expound.ppo.sizes import Sizes, first_episodes, known_sizes, timed_sizes
 from expound.ppo.update import Optimisers, Steps, Targets, run_update
 from expound.records import Alarm, Prompt, Round
 from expound.settings import PpoSettings, SamplingSettings
@@ -48,7 +49,8 @@ class TunePlan:
     @property
     def prompts_per_update(self) -> int:
         """Return how many different prompts an update asks about: as the settings say, or all that there are."""
-        return min(self.ppo.episodes // self.sampling.responses_per_prompt, len(self.prompts))
+        responses = self.sampling.responses_per_prompt
+        return min(first_episodes(self.ppo, responses) // responses, len(self.prompts))
 
     @property
     def steps(self) -> Steps:
@@ -58,8 +60,20 @@ class TunePlan:
     def rate(self, update: int) -> float:
         """Return the learning rate of an update (from 1): it falls in a line to FINAL_RATE in the round's last."""
         peak = AUTO_LEARNING_RATE if self.ppo.learning_rate == "auto" else self.ppo.learning_rate
-        gone = (update - 1) / max(1, self.ppo.updates - 1)
+        last = update if self.ppo.updates == "auto" else self.ppo.updates  # the first update's rate is the peak anyway
+        gone = (update - 1) / max(1, last - 1)
         return peak * (1.0 - (1.0 - FINAL_RATE) * gone)
+
+    def sizes(self, seconds: float | None = None) -> Sizes | None:
+        """Return updates and episodes as set, or from the seconds of the first update; None while neither is known."""
+        known = known_sizes(self.ppo, self.sampling.responses_per_prompt)
+        if known is not None or seconds is None:
+            return known
+        return timed_sizes(self.ppo, self.sampling.responses_per_prompt, seconds)
+
+    def sized(self, sizes: Sizes) -> TunePlan:
+        """Return the plan of these sizes."""
+        return replace(self, ppo=self.ppo.model_copy(update=asdict(sizes)))
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,8 @@ class TuneState:
     """Where a round's tuning stands, between two updates, beside the tensors of actor and optimisers.
 
     `update` updates are done; `quiet` is how many were done when the last policy that gave no cause for concern
-    sampled; `window` are the last updates that alarms look back on; `paused` that an alarm ended the tuning.
+    sampled; `window` are the last updates that alarms look back on; `paused` that an alarm ended the tuning. `sizes`
+    are chosen once, behind the first update, so that a resumed tuning keeps them whatever its machine is like.
     """
 
     order: PromptOrder
@@ -78,6 +93,7 @@ class TuneState:
     window: tuple[UpdateMetrics, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     paused: bool = False
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)
@@ -123,17 +139,30 @@ def tune(learning: Learning, plan: TunePlan, state: TuneState, keeper: Keeper, p
     """
     if state.update == 0:
         keeper.checkpoint(state)
-    with progress.bar("tune", plan.ppo.updates, state.update) as advance:
-        while state.update < plan.ppo.updates and not state.paused:
-            state, line = one_update(learning, plan, state)
-            keeper.line(state.update, line)
-            for alarm in state.alarms:
-                if alarm.action == "stop":
-                    raise TrainingStopped(alarm.sentence, alarm.remedy)
-            keeper.checkpoint(state)
+    sizes = state.sizes or plan.sizes()
+    if sizes is None:
+        progress.say("One update is timed, to choose how many there will be.")
+        state = _kept_update(learning, plan, state, keeper)
+        sizes = state.sizes
+        assert sizes is not None, "an update chooses what the settings leave open"
+        progress.say(f"Tuning takes {sizes.updates} updates of {sizes.episodes} responses on this machine.")
+    plan = plan.sized(sizes)
+    with progress.bar("tune", sizes.updates, state.update) as advance:
+        while state.update < sizes.updates and not state.paused:
+            state = _kept_update(learning, plan, state, keeper)
             newest = state.window[-1]
             advance(note=f"reward {newest.z:+.2f}, KL {newest.kl:.1f} nats")
     return _outcome(state)
+
+
+def _kept_update(learning: Learning, plan: TunePlan, state: TuneState, keeper: Keeper) -> TuneState:
+    state, line = one_update(learning, plan, state)
+    keeper.line(state.update, line)
+    for alarm in state.alarms:
+        if alarm.action == "stop":
+            raise TrainingStopped(alarm.sentence, alarm.remedy)
+    keeper.checkpoint(state)
+    return state
 
 
 def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[TuneState, Mapping[str, Metric]]:
@@ -159,7 +188,10 @@ def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[Tu
     clock.lap("update")
     metrics = update_metrics((number, state.kl_weight), prepared, (raw, z), targets, stats)
     state, new = _advance(state, plan, order, metrics)
-    return state, {**_finite(metrics), **clock.seconds, "alarms": [alarm.name for alarm in new]}
+    sizes = state.sizes or plan.sizes(sum(clock.seconds.values()))
+    assert sizes is not None
+    line = {**_finite(metrics), **clock.seconds, "updates": sizes.updates, "alarms": [alarm.name for alarm in new]}
+    return replace(state, sizes=sizes), line
 
 
 def make_targets(actor: Actor, prepared: Prepared, z: Tensor, kl_weight: float) -> Targets:
@@ -211,7 +243,8 @@ def _advance(
     window = (*state.window, metrics)[-WINDOW:]
     new = find_alarms(window, target)
     known = tuple(alarm for alarm in state.alarms if alarm.name not in {alarm.name for alarm in new})
-    after = TuneState(
+    after = replace(
+        state,
         order=order,
         kl_weight=next_weight(state.kl_weight, metrics.kl, target),
         update=metrics.update,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from math import sqrt
+from statistics import NormalDist, fmean
 
 from expound.errors import NothingToLearn
 from expound.records import Comparison, Evaluation, Judgment, Response
-from expound.statistics import FEWEST_CLUSTERS, cluster_interval
+from expound.statistics import FEWEST_CLUSTERS, cluster_interval, cluster_quantile
 from expound.text import words
+
+POWER = NormalDist().inv_cdf(0.8)
 
 
 @dataclass(frozen=True)
@@ -98,3 +101,17 @@ def _length_ratio(pairs: Sequence[Pair]) -> float:
     ours = {pair.tuned.id: len(words(pair.tuned.text)) for pair in pairs}
     theirs = {pair.reference.id: len(words(pair.reference.text)) for pair in pairs}
     return fmean(ours.values()) / max(1.0, fmean(theirs.values()))
+
+
+def smallest_effect(prompts: int, each: int) -> float | None:
+    """Return by how much a policy must truly be preferred beyond one half to be found out four times in five.
+
+    Found out is what has an interval without one half. `each` comparisons a prompt count as independent and without
+    ties, like throws of a coin with the variance w (1 - w): ties make the effect smaller, comparisons of one prompt
+    that agree make it larger, up to that of a single one. None below 20 prompts, which have no interval.
+    """
+    if prompts < FEWEST_CLUSTERS:
+        return None
+    errors = cluster_quantile(prompts) + POWER
+    # The effect d is so many standard errors of a share of one half + d: d = errors * sqrt((1/4 - d^2) / n).
+    return errors / (2 * sqrt(prompts * each + errors**2))

@@ -122,6 +122,27 @@ def _rows(rows: Sequence[Interval], words: Words, ticks: Mapping[float, str], li
     return _markup(chart)
 
 
+def growth_chart(rows: Sequence[Interval], words: Words) -> str:
+    """Return a column for each share of 1, in percent with its whiskers and joined by a line; even 50 % is marked."""
+    ends = [100 * end for row in rows for end in (row.value, row.low, row.high, 0.5) if end is not None]
+    ticks = _labelled(min(ends), max(ends))
+    across = Scale(0, max(1, len(rows) - 1), 64, LINE_WIDTH - 30)
+    up = Scale(min(ticks), max(ticks), LINE_HEIGHT - 34, 22)
+    chart = _chart(LINE_WIDTH, LINE_HEIGHT, words)
+    for tick, label in ticks.items():
+        look = FAINT if tick != 50 else {"stroke": "currentColor", "stroke-width": "1.5"}
+        _line(chart, (44, up.at(tick)), (LINE_WIDTH - 10, up.at(tick)), look)
+        _text(chart, 38, up.at(tick) + 4, label, anchor="end")
+    _text(chart, 0, 10, words.y, anchor="start")
+    _text(chart, LINE_WIDTH / 2, LINE_HEIGHT - 4, words.x)
+    for place, row in enumerate(rows):
+        _text(chart, across.at(place), up.start + 15, row.label)
+        if row.low is not None and row.high is not None:
+            _upright(chart, across.at(place), up.at(100 * row.low), up.at(100 * row.high))
+    _trace(chart, [(place, 100 * row.value) for place, row in enumerate(rows)], across, up)
+    return _markup(chart)
+
+
 def bar_chart(bars: Sequence[tuple[str, float]], words: Words) -> str:
     """Return horizontal bars from zero, each with its value."""
     ticks = _labelled(0.0, max(value for _, value in bars))
@@ -171,6 +192,13 @@ def _whiskers(chart: Element, row: Interval, across: Scale, middle: float) -> No
     fill = "var(--card, white)" if row.hollow else ACCENT
     look = {"r": "4.5", "fill": fill, "stroke": ACCENT, "stroke-width": "2"}
     SubElement(chart, "circle", {"cx": _number(across.at(row.value)), "cy": _number(middle), **look})
+
+
+def _upright(chart: Element, x: float, low: float, high: float) -> None:
+    thick = {"stroke": ACCENT, "stroke-width": "1.5"}
+    _line(chart, (x, low), (x, high), thick)
+    for end in (low, high):
+        _line(chart, (x - 4, end), (x + 4, end), thick)
 
 
 def _line(chart: Element, start: tuple[float, float], end: tuple[float, float], look: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from expound.reporting import charts
 from expound.reporting.charts import Interval, Words
 from expound.reporting.progress import in_words
 from expound.reporting.report import Report, as_json, gather
+from expound.reporting.sentences import enough
 
 TEMPLATES = Path(__file__).parent / "templates"
 CURVES = (
@@ -48,6 +49,8 @@ def render(report: Report) -> str:
         gold_chart=_gold_chart(report),
         curves=_curves(report.metrics),
         card_chart=_card_chart(report.card),
+        growth_chart=_growth_chart(report.card),
+        enough=enough(report.card.curve) if report.card and report.card.curve else "",
         seconds_chart=_seconds_chart(report.seconds),
         # A resumed tuning says its alarms again; the newest of a name counts.
         alarms={alarm.name: alarm for alarm in report.alarms}.values(),
@@ -138,6 +141,20 @@ def _card_chart(card: RewardCard | None) -> Markup:
         "% of pairs; the line is guessing",
     )
     return Markup(charts.percent_chart(rows, words))
+
+
+def _growth_chart(card: RewardCard | None) -> Markup:
+    if card is None or card.curve is None:
+        return Markup("")
+    rows = [Interval(f"{point.prompts}", point.accuracy, point.low, point.high) for point in card.curve.points]
+    words = Words(
+        "Accuracy of the reward by judged prompts",
+        "Share of left-out pairs ordered like the raters, with 95 % intervals, by rewards fitted on a quarter, a half, "
+        "three quarters and all of the judged prompts; the marked line is guessing.",
+        "judged prompts",
+        "% of left-out pairs",
+    )
+    return Markup(charts.growth_chart(rows, words))
 
 
 def _seconds_chart(seconds: Mapping[str, float]) -> Markup:

@@ -99,7 +99,7 @@ def gather(book: Book, given: ReportInput) -> Report:
         seed=given.round.seed,
         is_simulated=known.is_simulated,
         headline=headline(known),
-        limits=limits(known, raters=sum(rater.n > 0 for rater in given.skills)),
+        limits=limits(known, raters=_people(book, given.skills)),
         decision=decision,
         evaluation=evaluation,
         earlier=tuple(found for found in book.evaluations() if found.round < number),
@@ -109,7 +109,7 @@ def gather(book: Book, given: ReportInput) -> Report:
         alarms=tuple(given.alarms),
         metrics=tuple(given.metrics),
         seconds=dict(given.seconds),
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", exclude_none=True),
         versions=json.loads(given.round.versions),
         pairs=draw_pairs(book, number, given.round.seed),
     )
@@ -124,7 +124,8 @@ def draw_pairs(book: Book, round_: int, seed: int, count: int = PAIRS_SHOWN) -> 
     """Return before and after of `count` held-out prompts, drawn by hash of seed and prompt: nobody saw the texts."""
     by_prompt: dict[str, list[Ballot]] = {}
     for ballot in book.ballots("held_out", round_=round_):
-        by_prompt.setdefault(ballot.prompt, []).append(ballot)
+        if ballot.kind == "comparison":
+            by_prompt.setdefault(ballot.prompt, []).append(ballot)
     drawn = sorted(by_prompt, key=lambda prompt: content_id("report", seed, round_, prompt))[:count]
     ballots = [min(by_prompt[prompt], key=lambda ballot: content_id("report", seed, ballot.id)) for prompt in drawn]
     prompts = {prompt.id: prompt for prompt in book.prompts("held_out")}
@@ -154,6 +155,12 @@ def _pair(
         votes_after=sum(vote > 0 for vote in votes),
         ties=votes.count(0),
     )
+
+
+def _people(book: Book, skills: Sequence[Skill]) -> int:
+    """Return how many of the raters who judged are no model."""
+    judges = {rater.id for rater in book.raters() if rater.source == "judge"}
+    return sum(skill.n > 0 and skill.rater not in judges for skill in skills)
 
 
 def _raters(book: Book, skills: Sequence[Skill]) -> tuple[RaterLine, ...]:

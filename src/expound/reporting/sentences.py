@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expound.ports import GoldLine
-from expound.records import Evaluation, RewardCard
+from expound.records import Evaluation, LearningCurve, RewardCard
 from expound.settings import Settings
 
 FEW_RATERS = 3
 EQUAL_LENGTH = (0.9, 1.1)
 """Ratios of mean words between which length is not worth a warning."""
+
+LITTLE = 0.02
+"""A gain of pair accuracy that is not worth as many judgments again: the reward is still wrong about as often."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,20 @@ class Known:
     card: RewardCard | None
     gold: tuple[GoldLine, ...]
 
+    @property
+    def is_judge_alone(self) -> bool:
+        """Say whether a model judged and nobody else."""
+        return self.settings.panel.kinds == ("judge",)
+
 
 def headline(known: Known) -> str:
-    """Return tuned against reference in one line, with its interval; a simulated panel is named first."""
+    """Return tuned against reference in one line, with its interval; who judged is named first where it was nobody."""
     told = _told(known)
-    return f"Simulated panel: {told}" if known.is_simulated else told[0].upper() + told[1:]
+    if known.settings.panel.function is not None:
+        return f"Your own function: {told}"
+    if known.is_simulated or known.is_judge_alone:
+        return f"{'Simulated panel' if known.is_simulated else 'Model judge'}: {told}"
+    return told[0].upper() + told[1:]
 
 
 def _told(known: Known) -> str:
@@ -43,6 +55,20 @@ def _told(known: Known) -> str:
     interval = known.evaluation.interval
     range_ = f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else ""
     return f"tuned preferred in {known.evaluation.win_rate:.0%}{range_} of held-out comparisons"
+
+
+def enough(curve: LearningCurve) -> str:
+    """Return whether more judgments would make a better reward: likely, hardly, or too noisy to say."""
+    prompts = f"doubling the judged prompts to {curve.points[-1].prompts}"
+    if curve.interval is None:
+        return "Too few prompts were judged to say whether more judgments would help: an interval needs 20."
+    low, high = curve.interval
+    figures = f"{100 * curve.gain:+z.1f} points [{100 * low:+z.1f}, {100 * high:+z.1f}]".replace("-", "−")
+    if high < LITTLE:
+        return f"More judgments of this kind would bring little: {prompts} changed the accuracy by {figures}."
+    if low > 0:
+        return f"More judgments would likely make a better reward: {prompts} raised the accuracy by {figures}."
+    return f"Whether more judgments would help is too noisy to say: {prompts} changed the accuracy by {figures}."
 
 
 def limits(known: Known, raters: int) -> tuple[str, ...]:
@@ -60,6 +86,12 @@ def _about_raters(known: Known, raters: int) -> tuple[str, ...]:
         judged = "No person judged anything: the raters are simulated and go by a hidden utility"
         words = f"{judged} that counts wordings and does not understand a sentence."
         return (words,)
+    if known.is_judge_alone:
+        judged = "No person judged anything: a model did, whose taste and whose blind spots"
+        return (f"{judged} need not be those of the people who will read the explanations.",)
+    if known.settings.panel.function is not None:
+        judged = "No person judged anything: your own function did, also what was compared on held-out prompts"
+        return (f"{judged}. Whether people find the explanations better was not asked.",)
     if 0 < raters < FEW_RATERS:
         return (f"Only {raters} {'person' if raters == 1 else 'people'} judged: this is their taste.",)
     return ()

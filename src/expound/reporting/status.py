@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ def _decided(decision: Decision, settings: Settings, folder: Path) -> str:
 
 def _open_round(stage: Stage) -> str:
     """Look from the end of the road backwards: the furthest record says where the round is."""
-    book, number = stage.book, stage.round.number
+    book, number, function = stage.book, stage.round.number, stage.settings.panel.function
+    if function is not None:
+        again = f"project.run({'feedback' if function == 'score function' else 'ranking'}=...)"
+        return f"{_name(number, stage.settings)}: begun with a {function}. Next: {again} goes on."
     tuned = [policy for policy in book.policies() if policy.round == number]
     if tuned:
         return _measuring(stage)
@@ -72,7 +76,7 @@ def _open_round(stage: Stage) -> str:
         return _tuning(stage)
     settled = [found for found in book.settlements() if found.round == number]
     if settled:
-        responses, raters = len(settled[-1].verdicts), len(settled[-1].skills)
+        responses, raters = len({found.response for found in settled[-1].verdicts}), len(settled[-1].skills)
         return stage.says(f"settled, with a verdict on {responses} responses from {raters} raters.", "fit")
     if book.ballots("train", round_=number):
         return _asking(stage)
@@ -96,9 +100,10 @@ def _asking(stage: Stage) -> str:
 
 def _tuning(stage: Stage) -> str:
     metrics = stage.folder / "rounds" / f"{stage.round.number:03d}" / "metrics.jsonl"
-    updates = len(metrics.read_text(encoding="utf-8").splitlines()) if metrics.exists() else 0
-    if updates:
-        return stage.says(f"tuning, {updates} of {stage.settings.ppo.updates} updates done.", "tune")
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    if lines:
+        planned = json.loads(lines[-1]).get("updates", stage.settings.ppo.updates)
+        return stage.says(f"tuning, {len(lines)} of {planned} updates done.", "tune")
     card = [found for found in stage.book.rewards() if found.round == stage.round.number][-1]
     accuracy = f"it orders {card.pair_accuracy:.0%} of {card.pairs} left-out pairs like the raters"
     return stage.says(f"the reward is fitted; {accuracy}, length alone {card.length_accuracy:.0%}.", "tune")
@@ -112,15 +117,38 @@ def _measuring(stage: Stage) -> str:
 
 
 def _missing(stage: Stage, split: Split) -> str:
-    """Return what the panel still owes, or an empty string."""
-    ballots, answered = stage.book.ballots(split, round_=stage.round.number), stage.book.answered()
+    """Return what the panel still owes, or an empty string; a judge is asked before people are waited for."""
+    ballots = stage.book.ballots(split, round_=stage.round.number)
+    told = f"{'held-out ' if split == 'held_out' else ''}{_kind(ballots)}"
+    if "judge" in stage.settings.panel.kinds:
+        asked, left = _asked_of_judge(stage.book, ballots)
+        if left:
+            return stage.says(f"the judge owes {left} of {asked} {told}.", "run")
+        if stage.settings.panel.kinds == ("judge",):
+            return ""
+    answered = _answered(stage.book)
     missing = sum(not answered.get(ballot.id) for ballot in ballots)
     if not missing:
         return ""
-    owed = f"{missing} of {len(ballots)} {'held-out ' if split == 'held_out' else ''}{_kind(ballots)}"
+    owed = f"{missing} of {len(ballots)} {told}"
     if stage.is_simulated:
         return stage.says(f"the simulated raters owe {owed}.", "run")
     return stage.says(f"{owed} {'is' if missing == 1 else 'are'} missing; {_by_rater(stage, ballots)}.", "serve")
+
+
+def _answered(book: Book) -> dict[str, tuple[str, ...]]:
+    """Return who answered each ballot, without the judges: what they say leaves a ballot open for people."""
+    judges = {rater.id for rater in book.raters() if rater.source == "judge"}
+    return {ballot: tuple(one for one in who if one not in judges) for ballot, who in book.answered().items()}
+
+
+def _asked_of_judge(book: Book, ballots: Sequence[Ballot]) -> tuple[int, int]:
+    """Return how many questions there are, and how many no judge has answered or skipped."""
+    judges = {rater.id for rater in book.raters() if rater.source == "judge"}
+    told = [book.answered(), book.skipped()]
+    dealt = {one.question for one in ballots if any(judges & {*found.get(one.id, ())} for found in told)}
+    asked = {one.question for one in ballots}
+    return len(asked), len(asked - dealt)
 
 
 def _kind(ballots: Sequence[Ballot]) -> str:
@@ -129,9 +157,10 @@ def _kind(ballots: Sequence[Ballot]) -> str:
 
 
 def _by_rater(stage: Stage, ballots: Sequence[Ballot]) -> str:
-    asked, answered = {ballot.id for ballot in ballots}, stage.book.answered()
+    asked, answered = {ballot.id for ballot in ballots}, _answered(stage.book)
     counts = Counter(rater for ballot in asked for rater in answered.get(ballot, ()))
-    raters = [rater for rater in stage.book.raters() if rater.active or counts[rater.id]]
+    known = [rater for rater in stage.book.raters() if rater.source != "judge"]
+    raters = [rater for rater in known if rater.active or counts[rater.id]]
     if not raters:
         return f"nobody is invited yet (expound invite {stage.folder} NAME)"
     return ", ".join(f"{rater.name} is at {counts[rater.id]}" for rater in raters)
