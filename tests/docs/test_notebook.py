@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.docs.reading import ROOT, run_python, with_model
 
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
@@ -26,6 +28,7 @@ def test_it_holds_no_output() -> None:
             assert cell["execution_count"] is None
 
 
+@pytest.mark.timeout(300)
 def test_it_runs(environment: dict[str, str], tmp_path: Path, tiny_llama_folder: Path) -> None:
     done = run_python(with_model(code_of(NOTEBOOK), tiny_llama_folder), tmp_path, environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -59,6 +59,7 @@ def ran(fence: Fence, folder: Path, environment: dict[str, str], model: Path) ->
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("page", "number"), RUNNING)
 def test_the_blocks_marked_run_do(
     page: str,
