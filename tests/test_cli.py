@@ -81,7 +81,7 @@ def here(tiny_llama_folder: Path, tmp_path: Path) -> Path:
     (tmp_path / "blank.jsonl").write_text('{"source": "Because."}\n', encoding="utf-8")
     (tmp_path / "good.jsonl").write_text('{"text": "Why?"}\n{"text": "Why not?"}\n', encoding="utf-8")
     (tmp_path / "letter.txt").write_bytes(b"Gr\xfc\xdfe")
-    (tmp_path / "prompts.csv").write_text("text\nWhy?\n", encoding="utf-8")
+    (tmp_path / "prompts.md").write_text("Why?\n", encoding="utf-8")
     return tmp_path
 
 
@@ -119,7 +119,7 @@ MISTAKES = [
     ("init new --prompts broken.jsonl", ["PromptError: broken.jsonl: line 2: not JSON", "Mend or remove that line."]),
     ("init new --prompts blank.jsonl", ["PromptError: blank.jsonl: line 1: 'text' is missing or empty"]),
     ("init new --prompts letter.txt", ["PromptError: letter.txt is not UTF-8 at byte 2", "Save it as UTF-8."]),
-    ("init new --prompts prompts.csv", ["PromptError: prompts.csv is no prompt file", ".jsonl or .txt"]),
+    ("init new --prompts prompts.md", ["PromptError: prompts.md is no prompt file", ".jsonl, .csv, .txt"]),
     ("init new --example nope", ["InputError: there is no example 'nope'", "There are: answer."]),
     ("init new --example answer --prompts good.jsonl", ["InputError: the example 'answer' brings its own"]),
     ("init new --task nope --prompts good.jsonl", ["TaskError: there is no task 'nope'"]),
@@ -275,6 +275,15 @@ def test_each_verb_says_which_comes_next(expound: Expound, here: Path) -> None:
     assert "simulated raters" in measured.out
     page = measured.out.rstrip().rpartition("Report: ")[2]
     assert (here / page).is_file()
+
+
+def test_a_plan_is_told_and_nothing_begins(expound: Expound, here: Path) -> None:
+    ended = expound("run", "people", "--plan")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("Round 1 as it is planned; nothing is stored and nothing begins.\n")
+    assert "12 comparisons, 6 held-out comparisons" in ended.out
+    assert "No round has begun" in expound("status", "people").out
+    assert not (here / "people" / "rounds").exists()
 
 
 # --- help, version, bugs ------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from expound import loop
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
 from expound.errors import InputError, ModelRefused, WaitingForPeople
+from expound.planning import Plan
+from expound.planning import plan as plan_round
 from expound.ports import Progress
 from expound.project import Project, open_project
 from expound.records import Conversation, Decision, PolicyRecord, Rater, RewardCard, SamplingKey, Settlement
@@ -97,6 +99,11 @@ def run(
             write_report(project.book, project.report_input(project.round(decision.round)), project.folder)
     assert decision is not None
     return decision
+
+
+def plan(folder: Folder = ".", *, progress: Progress = LINES) -> Plan:
+    """Return what a round will ask of people and of this machine; a model is tried, nothing is stored."""
+    return plan_round(Path(folder), progress)
 
 
 def _interrupted_before_its_page(project: Project) -> Decision | None:
@@ -244,6 +251,7 @@ class Handle:
         self.folder = folder
         self.preview = partial(preview, folder)
         self.run = partial(run, folder, progress=progress)
+        self.plan = partial(plan, folder, progress=progress)
         self.sample = partial(sample, folder, progress=progress)
         self.ask = partial(ask, folder, progress=progress)
         self.serve = partial(serve, folder, progress=progress)

@@ -20,6 +20,7 @@ import expound
 from expound.errors import ExpoundError, InputError, Interrupted, StorageError, WaitingForPeople
 from expound.files import read_text
 from expound.reporting.progress import progress_for
+from expound.reporting.sentences import enough
 
 if TYPE_CHECKING:
     from expound.records import Settlement
@@ -35,6 +36,7 @@ PortOption = Annotated[
     int | None, typer.Option("--port", min=0, max=65535, help="Port of the rating site; 0 takes a free one.")
 ]
 HERE = Path()
+KINDS = "answer, diagnosis, recommendation or summary"
 LONGEST_NAME = 255
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -64,9 +66,14 @@ def _version() -> str:
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     example: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Copy a finished example, with its prompts: answer.")
+        str | None, typer.Option(metavar="NAME", help=f"Copy a finished example, with its prompts: {KINDS}.")
     ] = None,
-    task: Annotated[str, typer.Option(metavar="NAME", help="Kind of explanation: answer.")] = "answer",
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help=f"Kind of explanation: {KINDS}; a new name begins one of your own (task.toml)."
+        ),
+    ] = "answer",
     model: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +83,7 @@ def init(
     ] = None,
     prompts: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Prompt file (.jsonl or .txt) to copy into the project; repeatable."),
+        typer.Option(metavar="FILE", help="Prompt file (.jsonl, .csv or .txt) to copy into the project; repeatable."),
     ] = None,
 ) -> None:
     """Make a project folder."""
@@ -99,8 +106,14 @@ def run(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds to walk.")] = 1,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="End with exit code 3 instead of waiting.")] = False,
     port: PortOption = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say how much a round asks of people and of this machine.")
+    ] = False,
 ) -> None:
     """Walk the whole road: sample, ask, settle, fit, tune, measure. Continues where it was interrupted."""
+    if plan:
+        typer.echo(str(expound.plan(folder, progress=progress_for(sys.stderr))))
+        return
     done = expound.run(folder, rounds=rounds, wait=not no_wait, port=port, progress=progress_for(sys.stderr))
     if isinstance(done, expound.Waiting):
         raise WaitingForPeople(done.what, done.remedy)
@@ -152,8 +165,8 @@ def invite(
 def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Weigh the raters and say what the panel thinks of each response."""
     settlement = expound.settle(folder, round_=round_, progress=progress_for(sys.stderr))
-    simulated = " (simulated)"
-    names = {rater.id: f"{rater.name}{simulated * (rater.source == 'simulated')}" for rater in expound.raters(folder)}
+    raters = expound.raters(folder)
+    names = {one.id: one.name if one.source == "people" else f"{one.name} ({one.source})" for one in raters}
     typer.echo(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
     typer.echo(_skills(settlement, names))
     typer.echo(expound.status(folder))
@@ -178,6 +191,8 @@ def fit(folder: Folder = HERE, round_: RoundOption = None) -> None:
         f"The reward orders {card.pair_accuracy:.0%} [{card.pair_accuracy_low:.0%}, {card.pair_accuracy_high:.0%}] of "
         f"{card.pairs} left-out pairs like the panel; length alone {card.length_accuracy:.0%}."
     )
+    if card.curve is not None:
+        typer.echo(enough(card.curve))
     typer.echo(expound.status(folder))
 
 

@@ -117,7 +117,8 @@ class Ballot:
     """What one rater is shown: the responses in the order shown (the first is the left one).
 
     An overlapping question is several ballots that differ in `copy`; copies alternate sides. A rating asks for a point
-    of each of `criteria`; the other kinds are about `criterion` alone.
+    of each of `criteria`; the other kinds are about `criterion` alone. A rating without any criteria asks the user's
+    own function for a number, and is put to nobody else.
     """
 
     id: str
@@ -200,6 +201,14 @@ class Rating(Judgment):
     response: str
     value: int
     scale: tuple[int, int] = (1, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Judgment):
+    """What the user's own function says a response is worth: any finite number, on a scale that nobody else knows."""
+
+    response: str
+    value: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,12 +367,37 @@ class Example:
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """Pair accuracy, with its 95 % interval, of a reward fitted on a share of the judged prompts."""
+
+    share: float
+    prompts: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """How pair accuracy on left-out prompts grows with the prompts that were judged.
+
+    `gain` is what doubling them brought, from a half to all, with its 95 % interval (None below 20 prompts).
+    """
+
+    points: tuple[CurvePoint, ...]
+    gain: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class RewardCard:
     """What is known of a fitted reward.
 
     Accuracies are shares of pairs of judged responses, of train prompts left out of the fit, that the reward orders
     like the verdicts; `length_accuracy` does the same by length alone. `mean` and `sd` normalise the reward (on the
-    reference's responses). `settlement` is the judgments_hash of the settlement it was fitted to.
+    reference's responses). `settlement` is the judgments_hash of the settlement it was fitted to. `curve` says whether
+    more judgments would make a better reward. Where `function` names one of the user's, nothing was fitted: that
+    function is the reward, its order of pairs is right by definition, and `examples` are the responses it has scored.
     """
 
     id: str
@@ -378,6 +412,8 @@ class RewardCard:
     mean: float
     sd: float
     settlement: str = ""
+    curve: LearningCurve | None = None
+    function: str = ""
 
 
 @dataclass(frozen=True)

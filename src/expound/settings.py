@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,9 +15,12 @@ from expound.records import BallotKind
 FORMAT = 1
 Auto = Literal["auto"]
 Positive = Annotated[int, Field(ge=1)]
-PanelKind = Literal["people", "judge", "simulated"]
+FunctionKind = Literal["score function", "ranking function"]
+PanelKind = Literal["people", "judge", "simulated", "score function", "ranking function"]
+FUNCTIONS: tuple[FunctionKind, ...] = get_args(FunctionKind)
 START = "Input should be "
-KEYS = ("key", "api_key", "token", "secret", "password")
+SECRETS = ("key", "token", "secret", "password", "auth", "bearer")
+ADDED = "/chat/completions"
 REFUSED_SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size")
 
 
@@ -31,7 +35,9 @@ class ProjectSettings(Section):
 
     format: int = Field(FORMAT, ge=1, le=FORMAT, description="Version of the folder's format.")
     name: str = Field(min_length=1, description="What the project is called on pages and reports.")
-    task: str = Field(description="Kind of explanation: answer, or the name of a task with a task.toml.")
+    task: str = Field(
+        description="Kind of explanation: answer, diagnosis, recommendation, summary, or the name in your task.toml."
+    )
     model: str = Field(description="Model reference: package:MODULE/FILE, a folder, a .gguf file or a hub name.")
     prompts: str = Field("prompts/*", description="Prompt files, relative to the project folder.")
     seed: int = Field(0, ge=0, description="Everything random follows from it.")
@@ -43,6 +49,16 @@ class PanelSettings(Section):
     kinds: tuple[PanelKind, ...] = Field(
         ("people",), min_length=1, description="people, judge or both; or simulated alone."
     )
+
+    @property
+    def function(self) -> FunctionKind | None:
+        """Return what the user's own function does in a round that was begun with one."""
+        return next((kind for kind in FUNCTIONS if kind in self.kinds), None)
+
+    @property
+    def is_scored(self) -> bool:
+        """Return whether the user's own function is the reward: nobody is asked, nothing is settled or fitted."""
+        return self.function == "score function"
 
     @model_validator(mode="after")
     def _simulated_alone(self) -> PanelSettings:
@@ -59,6 +75,19 @@ class JudgeSettings(Section):
     seconds: float = Field(60.0, gt=0, le=3600, description="Seconds after which a request is given up.")
     at_once: int = Field(4, ge=1, le=64, description="Requests under way at once.")
     per_minute: float = Field(600.0, gt=0, description="Requests a minute, at most.")
+
+    @model_validator(mode="after")
+    def _address_alone(self) -> JudgeSettings:
+        """Refuse an address with a secret in it, without showing it, and one that cannot be added to."""
+        address = urlsplit(self.endpoint)
+        if "@" in address.netloc or address.query or address.fragment:
+            raise ValueError(
+                "endpoint holds more than an address; keep keys and passwords out of files, "
+                "and set the environment variable EXPOUND_JUDGE_KEY"
+            )
+        if not address.hostname or self.endpoint.rstrip("/").endswith(ADDED):
+            raise ValueError(f"endpoint is no address to which {ADDED} can be added, such as http://127.0.0.1:8080/v1")
+        return self
 
 
 class AskingSettings(Section):
@@ -90,8 +119,13 @@ class PpoSettings(Section):
     """Proximal policy optimisation."""
 
     live_layers: Positive | Literal["third"] = Field("third", description="Decoder layers that learn, from the top.")
-    updates: int = Field(8, ge=1, le=1000, description="Updates a round.")
-    episodes: int = Field(32, ge=2, description="Responses sampled for an update.")
+    updates: Annotated[int, Field(ge=1, le=1000)] | Auto = Field(
+        "auto", description="Updates a round; auto: 8 to 80, so that tuning takes about ten minutes on this machine."
+    )
+    episodes: Annotated[int, Field(ge=2)] | Auto = Field(
+        "auto",
+        description="Responses sampled for an update; auto: about 64, or 32 where eight take too long.",
+    )
     epochs: int = Field(4, ge=1, le=16, description="Passes over the responses of an update.")
     minibatches: int = Field(4, ge=1, le=64, description="Optimiser steps in a pass.")
     learning_rate: Annotated[float, Field(gt=0)] | Auto = Field("auto", description="AdamW's, falling; auto: 2e-4.")
@@ -145,7 +179,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _episodes_divide(self) -> Settings:
         unit = self.sampling.responses_per_prompt * self.ppo.minibatches
-        if self.ppo.episodes % unit:
+        if self.ppo.episodes != "auto" and self.ppo.episodes % unit:
             lower = max(1, self.ppo.episodes // unit) * unit
             raise ValueError(
                 f"[ppo] episodes = {self.ppo.episodes} is no multiple of responses_per_prompt x minibatches = {unit}; "
@@ -163,6 +197,12 @@ def parse(text: str, where: str = "project.toml") -> Settings:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
+    match tables.get("panel"):
+        case {"kinds": kinds} if "function" in str(kinds):
+            raise SettingsError(
+                f"{where}: [panel] kinds: a function cannot stand in a file.",
+                "Give the function to project.run(feedback=...) or project.run(ranking=...), in Python.",
+            )
     try:
         # Strict mode refuses a list for a tuple in Python data but not in JSON, which is what TOML arrays mean.
         return Settings.model_validate_json(json.dumps(tables, default=str))
@@ -178,6 +218,20 @@ def dump(settings: Settings) -> str:
 def undump(text: str) -> Settings:
     """Return the settings that `dump` wrote."""
     return Settings.model_validate_json(text)
+
+
+def with_function(settings: Settings, kind: FunctionKind | None) -> Settings:
+    """Return the settings of a round in which the user's own function judges alone; unchanged where there is none.
+
+    It says the same every time, so no question overlaps. One that ranks is asked for rankings, and for comparisons.
+    """
+    if kind is None:
+        return settings
+    asking: dict[str, object] = {"overlap": 1, "overlap_share": 0.0}
+    if kind == "ranking function":
+        asking["ballots"] = ("ranking", "comparison")
+    changed = {"panel": PanelSettings(kinds=(kind,)), "asking": settings.asking.model_copy(update=asking)}
+    return settings.model_copy(update=changed)
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -219,7 +273,7 @@ def _unknown(path: tuple[str, ...], where: str) -> SettingsError:
     what = f"{where}: [{path[0]}] has no key '{key}'."
     if path[0] == "sampling" and key in REFUSED_SAMPLING:
         return SettingsError(what, "A truncated distribution would make PPO's ratios wrong; use temperature alone.")
-    if path[0] == "judge" and key in KEYS:
+    if path[0] == "judge" and any(secret in key.lower() for secret in SECRETS):
         return SettingsError(what, "Keep the key out of files: set the environment variable EXPOUND_JUDGE_KEY.")
     section = JudgeSettings if path[0] == "judge" else Settings.model_fields[path[0]].annotation
     assert isinstance(section, type)

@@ -41,7 +41,7 @@ from expound.ports import Progress, RewardTask, TuneTask
 from expound.ppo.tune import Learning, Metric, Outcome, TunePlan, TuneState, begin, dump_state, load_state, tune
 from expound.ppo.update import Optimisers, make_optimisers
 from expound.records import Alarm, Conversation, Example, Json, PolicyRecord, Prompt, Response, RewardCard, content_id
-from expound.reward.calibration import left_out_accuracy, length_accuracy, normaliser
+from expound.reward.calibration import learning_curve, left_out_accuracy, length_accuracy, normaliser
 from expound.reward.fit import Floats, Material, fit_heads
 from expound.settings import RewardSettings, SamplingSettings
 
@@ -130,6 +130,7 @@ class BranchLearner:
             pairs=accuracy.pairs,
             mean=mean,
             sd=sd,
+            curve=learning_curve(material, target.seed),
         )
         write_reward(target.folder, heads, card, ground)
         return card
