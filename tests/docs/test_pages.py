@@ -15,6 +15,7 @@ from typing import get_args
 import pytest
 import typer
 
+import expound
 from expound import cli, errors
 from expound.settings import Section, Settings
 from expound.settings import parse as parse_settings
@@ -165,3 +166,7 @@ def test_the_judgments_shown_are_read_and_every_format_is_named(tmp_path: Path) 
     assert {NAMES[type(one)] for one in read_judgments(shown)} == {*NAMES.values()}
     for name in FORMATS:
         assert f"| `{name}` |" in text_of(page)
+
+
+def test_every_name_of_the_package_is_on_its_page() -> None:
+    assert set(expound.__all__) <= set(spans_of("docs/python.md"))
