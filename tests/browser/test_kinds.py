@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
 
 from expound.records import Answer, Comparison, Ranking, Rating
+from expound.rubric import Criterion
 from tests.browser.conftest import Seen, Served, watch
 from tests.support.site import CRITERIA, FERRY, KILN, Several
 
@@ -105,6 +107,13 @@ def group(page: Page, name: str) -> Locator:
     return page.get_by_role("group", name=name)
 
 
+def point_of(page: Page, criterion: Criterion, value: int, language: str) -> Locator:
+    """Return a point by its name, which says its number, its label and its sentence."""
+    point = criterion.points[value - 1]
+    name = re.compile(rf"^{value} {re.escape(point.label[language])} ?: {re.escape(point.meaning[language])}$")
+    return group(page, criterion.question[language]).get_by_role("radio", name=name)
+
+
 def save_by_button(page: Page) -> None:
     page.locator("button.main").click()
 
@@ -123,8 +132,7 @@ def point_at(act: Literal["click", "tap"], language: Literal["en", "zh"]) -> dic
 
     def rate(page: Page) -> None:
         for criterion, value in zip(CRITERIA, POINTS, strict=True):
-            label = criterion.points[value - 1].label[language]
-            press(group(page, criterion.question[language]).get_by_role("radio", name=f"{value} {label}:"))
+            press(point_of(page, criterion, value, language))
 
     def rank(page: Page) -> None:
         for letter, place in zip("ABCDE", PLACES, strict=True):
@@ -290,17 +298,17 @@ def open_kind(seen: Seen, served: Served, kind: str) -> Page:
 def test_the_sentence_of_a_point_is_shown_and_nothing_moves(chromium: Browser, asked: Served, scripts: bool) -> None:
     with chromium.new_context(viewport=WIDE, locale="en-GB", java_script_enabled=scripts) as context:
         page = open_kind(watch(context.new_page()), asked, "rating")
-        first, second = (page.locator(f"#q-rate-{place}") for place in (0, 1))
+        first, second = (page.locator(f"#q-rate-{place}") for place in (1, 2))
         before = second.bounding_box()
         shown = first.locator(".said").filter(visible=True)
         assert shown.count() == 0
         first.get_by_role("radio").nth(3).hover()
-        assert shown.all_inner_texts() == [CRITERIA[0].points[3].meaning["en"]]
+        assert shown.all_inner_texts() == [CRITERIA[1].points[3].meaning["en"]]
         first.get_by_role("radio").nth(1).click()
         page.mouse.move(1, 1)
-        assert shown.all_inner_texts() == [CRITERIA[0].points[1].meaning["en"]]
+        assert shown.all_inner_texts() == [CRITERIA[1].points[1].meaning["en"]]
         first.get_by_role("radio").nth(4).hover()
-        assert shown.all_inner_texts() == [CRITERIA[0].points[4].meaning["en"]]
+        assert shown.all_inner_texts() == [CRITERIA[1].points[4].meaning["en"]]
         assert second.bounding_box() == before
 
 
@@ -377,8 +385,7 @@ def test_names_and_roles_are_there_for_those_who_cannot_see(wide: Seen, asked: S
     assert page.get_by_role("region", name="Explanation").count() == 1
     for criterion in CRITERIA:
         for point in criterion.points:
-            name = f"{point.value} {point.label['en']}: {point.meaning['en']}"
-            assert group(page, criterion.question["en"]).get_by_role("radio", name=name, exact=True).count() == 1
+            assert point_of(page, criterion, point.value, "en").count() == 1
 
 
 def test_the_places_have_names_for_those_who_cannot_see(wide: Seen, asked: Served) -> None:
@@ -408,16 +415,17 @@ def test_nothing_scrolls_sideways_and_targets_are_large(
         seen.come_in(asked.invite())
         for _ in range(BALLOTS + 1):
             page.wait_for_selector("form.judge")
-            for closed in page.locator("details:not([open]) > summary").all():
-                closed.click()
+            assert page.evaluate(OVERLAPS) == [], kind_of(page)
+            closed = page.locator("details:not([open]) > summary")
+            while closed.count():
+                closed.first.click()
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wider <= 0, kind_of(page)
             for target in page.locator("label.point, button.main").all():
                 box = target.bounding_box()
                 assert box is not None
                 assert min(box["width"], box["height"]) >= 44, (kind_of(page), target.inner_text())
-            overlaps = page.evaluate(OVERLAPS)
-            assert overlaps == [], kind_of(page)
+            assert page.evaluate(OVERLAPS) == [], kind_of(page)
             page.locator("[name=reason]").first.click()
             with page.expect_navigation():
                 page.locator("[name=do][value=skip]").click()
@@ -426,7 +434,7 @@ def test_nothing_scrolls_sideways_and_targets_are_large(
 
 OVERLAPS = """
 () => {
-  const boxes = [...document.querySelectorAll("label.point, legend, summary, .said")]
+  const boxes = [...document.querySelectorAll(":is(.scale, .places) :is(.point, legend > span, summary, .said)")]
     .map((one) => [one, one.getBoundingClientRect()])
     .filter(([one, box]) => box.width > 1 && box.height > 1 && getComputedStyle(one).visibility !== "hidden");
   const meet = (one, other) => one.left < other.right - 1 && other.left < one.right - 1
@@ -436,4 +444,4 @@ OVERLAPS = """
     .map(([other]) => [one.textContent, other.textContent]));
 }
 """
-"""Pairs of elements that lie on one another, by their words."""
+"""Pairs of elements of the questions that lie on one another, by their words."""
