@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from expound import api
+from expound import api, cli
+from expound.errors import SettingsError
 from expound.panel.judge import rater_of
 from expound.project import Project, open_project
 from expound.records import Answer, Ballot, Comparison, Decision, Ranking, Rater, Rating, Skip, Split, on_ballot
 from expound.reporting.progress import PlainProgress
-from tests.support.judge_server import JudgeServer, shares
+from tests.support.judge_server import JudgeServer, no_trouble, shares
 from tests.support.projects import Shape, make_project
 
 MODEL = "local/judge"
@@ -169,19 +170,21 @@ def test_people_and_a_judge_are_weighed_each_by_their_own_skill(tiny_llama_folde
 # --- as a command -----------------------------------------------------------------------------------------------
 
 
-def command(folder: Path, verb: str) -> subprocess.Popen[str]:
+def running(folder: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    words = [sys.executable, "-m", "expound.cli", verb, str(folder)]
+    words = [sys.executable, "-m", "expound.cli", "run", str(folder)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_ctrl_c_while_the_judge_is_asked_keeps_what_it_said(tiny_llama_folder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_while_the_judge_is_asked_keeps_what_it_said(
+    tiny_llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A real process, a real SIGINT while requests hang; the same command goes on with what is missing."""
     with JudgeServer(plan=lambda question, before: "hang" if hash_of(question) else None) as server:
         folder = with_judge(tmp_path / "project", tiny_llama_folder, server, '["judge"]')
         text = (folder / "project.toml").read_text(encoding="utf-8")
         (folder / "project.toml").write_text(text.replace("seconds = 0.5", "seconds = 3600"), encoding="utf-8")
-        process = command(folder, "run")
+        process = running(folder)
         guard = threading.Timer(PATIENCE, process.kill)
         guard.start()
         while process.poll() is None and server.hanging < 4:
@@ -196,11 +199,12 @@ def test_ctrl_c_while_the_judge_is_asked_keeps_what_it_said(tiny_llama_folder: P
         assert server.hanging == 4, "they were still waited for"
         with open_project(folder, PlainProgress(), lock=False) as project:
             kept = set(project.book.answered())
-        server.plan = shares({})
-        settled = command(folder, "settle")
-        out, said = settled.communicate(timeout=PATIENCE)
-        assert settled.returncode == 0, said
-        assert f"{MODEL} (judge)" in out
+        server.plan = no_trouble
+        monkeypatch.setattr(sys, "argv", ["expound", "settle", str(folder)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        assert f"{MODEL} (judge)" in capsys.readouterr().out
         with open_project(folder, PlainProgress(), lock=False) as project:
             assert kept <= set(project.book.answered())
             assert len(project.book.answered()) == len(project.book.ballots("train"))
@@ -210,17 +214,16 @@ def hash_of(question: str) -> bool:
     return "Why did the train wait" in question or "Why did the bees leave" in question
 
 
-def test_a_judge_that_takes_no_request_is_told_in_two_sentences(tiny_llama_folder: Path, tmp_path: Path) -> None:
+def test_a_judge_that_takes_no_request_ends_the_run_and_leaves_all_open(
+    tiny_llama_folder: Path, tmp_path: Path
+) -> None:
     with JudgeServer(plan=lambda question, before: "no key") as server:
         folder = with_judge(tmp_path / "project", tiny_llama_folder, server, '["judge"]')
-        process = command(folder, "run")
-        _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
-    assert "Traceback" not in said
-    what, remedy = said.splitlines()[-2:]
-    assert what.startswith("SettingsError: the judge at http://127.0.0.1:")
-    assert "HTTP 401" in what
-    assert "EXPOUND_JUDGE_KEY" in remedy
+        with pytest.raises(SettingsError, match=r"the judge at http://127\.0\.0\.1:.*HTTP 401") as raised:
+            api.run(folder)
+        assert "EXPOUND_JUDGE_KEY" in raised.value.remedy
+        server.plan = no_trouble
+        assert api.settle(folder).skills[0].rater == JUDGE
 
 
 def test_settling_again_asks_nothing(alone: Path, spoilt: JudgeServer) -> None:
