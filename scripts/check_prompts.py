@@ -1,6 +1,7 @@
-"""Check prompt files of the example `answer` against their rules: one line a fault, then a summary.
+"""Check the prompt files of the examples against their rules: one line a fault, then a summary.
 
-Leaves out whether a text is true or well written. Run: PYTHONPATH=src python scripts/check_prompts.py FILE...
+Leaves out whether a text is true or well written. Run: PYTHONPATH=src python scripts/check_prompts.py [FILE...]
+Without a FILE all examples of the package are checked together.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from expound.panel.order import Spelling, is_ordered
 from expound.panel.utility import FACT_WEIGHTS, STOCK, Fact, Facts, gold_utility, is_found, pieces
 from expound.text import is_ended, is_function_word, lower_words, names, ngrams, numbers, sentences, stems
 
+EXAMPLES = Path(__file__).resolve().parent.parent / "src" / "expound" / "examples"
 KEYS = ["id", "split", "text", "source", "meta"]
 META = ["facts", "side", "wrong", "ideal"]
 Row = dict[str, object]
@@ -24,8 +26,9 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Entry:
-    """One prompt with its facts."""
+    """One prompt of an example with its facts."""
 
+    example: str
     id: str
     question: str
     source: str
@@ -68,10 +71,17 @@ def source_faults(entry: Entry) -> Iterator[str]:
     parts = sentences(entry.source)
     if not 4 <= len(parts) <= 6:
         yield f"source has {len(parts)} sentences, not 4 to 6"
-    if not entry.question.startswith("Why ") or not entry.question.endswith("?"):
-        yield "text is no why-question"
+    yield from question_faults(entry)
     spelling = Spelling.of(entry.source, entry.question)
     yield from (f"the utility takes this for shuffled: {part!r}" for part in parts if not is_ordered(part, spelling))
+
+
+def question_faults(entry: Entry) -> Iterator[str]:
+    """Find a question that is not of its example's kind: for `answer` one that asks why."""
+    if entry.example == "answer" and not (entry.question.startswith("Why ") and entry.question.endswith("?")):
+        yield "text is no why-question"
+    if not is_ended(entry.question) or entry.question[0].islower():
+        yield "text has no capital or no stop"
 
 
 def _holds(fact: Fact, text: str, asked: Sequence[str] = ()) -> bool:
@@ -191,19 +201,19 @@ def entry_faults(entry: Entry) -> Iterator[str]:
 
 
 def shared_runs(entries: Sequence[Entry]) -> Iterator[str]:
-    """Find runs of six words that two sources share, and ids that two prompts share."""
-    runs = [(entry.id, set(ngrams(lower_words(entry.source), 6))) for entry in entries]
+    """Find runs of six words that two sources share, whatever their examples, and ids used twice in an example."""
+    runs = [(entry, set(ngrams(lower_words(entry.source), 6))) for entry in entries]
     for (one, here), (two, there) in combinations(runs, 2):
-        if one == two:
-            yield f"{one}: id used twice"
-        yield from (f"{one}, {two}: sources share {' '.join(gram)!r}" for gram in sorted(here & there)[:1])
+        if (one.example, one.id) == (two.example, two.id):
+            yield f"{one.id}: id used twice"
+        yield from (f"{one.id}, {two.id}: sources share {' '.join(gram)!r}" for gram in sorted(here & there)[:1])
 
 
 def check(paths: Sequence[Path]) -> tuple[list[str], list[Entry]]:
     """Check files together and return the faults, one line each, and the readable prompts."""
     faults: list[str] = []
     entries: list[Entry] = []
-    for place, row in (item for path in paths for item in load(path)):
+    for example, place, row in ((_example(path), *item) for path in paths for item in load(path)):
         if row is None:
             faults.append(f"{place}: no JSON object")
             continue
@@ -217,14 +227,20 @@ def check(paths: Sequence[Path]) -> tuple[list[str], list[Entry]]:
         except PromptError as error:
             faults.append(f"{place}: {error}")
             continue
-        entries.append(Entry(str(row.get("id")), str(row.get("text")), str(row.get("source")), facts))
+        entries.append(Entry(example, str(row.get("id")), str(row.get("text")), str(row.get("source")), facts))
         faults += [f"{place} {entries[-1].id}: {fault}" for fault in entry_faults(entries[-1])]
     return faults + list(shared_runs(entries)), entries
 
 
+def _example(path: Path) -> str:
+    """Return the example to which a file belongs: EXAMPLE/prompts/FILE."""
+    return path.resolve().parent.parent.name
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print the faults and a summary; 1 where there is a fault."""
-    faults, entries = check([Path(argument) for argument in arguments])
+    paths = [Path(argument) for argument in arguments] or sorted(EXAMPLES.glob("*/prompts/*.jsonl"))
+    faults, entries = check(paths)
     for fault in faults:
         sys.stdout.write(fault + "\n")
     for entry in entries:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from expound.cli import KINDS
 from expound.creation import Given, create, examples, preview
 from expound.errors import ExpoundError, InputError, ProjectNotFound, PromptError, TaskError
 from expound.project import read_settings
+from expound.tasks.kinds import built_in, skeleton
 from expound.tasks.material import read_prompts
 
 MODEL = "some/model"
@@ -69,13 +71,56 @@ def test_an_empty_folder_is_filled_where_it_is(tmp_path: Path, monkeypatch: pyte
 
 
 def test_every_example_is_a_project(tmp_path: Path) -> None:
-    assert examples() == ("answer",)
+    assert examples() == ("answer", "diagnosis", "recommendation", "summary") == built_in()
+    assert set(examples()) == set(KINDS.replace(" or ", ", ").split(", ")), "what the command line offers"
     for example in examples():
         folder = make(tmp_path / example, example=example)
-        assert len(texts_of(folder)) > 20
+        settings = read_settings(folder)
+        assert (settings.project.task, settings.panel.kinds) == (example, ("simulated",))
+        prompts = read_prompts(folder, settings.project.prompts)
+        assert len(prompts) >= 60
+        assert sum(prompt.split == "held_out" for prompt in prompts) >= 24
         shown = preview(folder)
         assert shown.count("[user]") == 3
         assert shown.endswith(f"Next: expound run {folder}")
+
+
+def test_the_examples_differ_in_name_task_and_prompts_alone(tmp_path: Path) -> None:
+    """What is found with one can be set beside what is found with another."""
+    found = [read_settings(make(tmp_path / example, example=example)) for example in examples()]
+    assert all(one.model_copy(update={"project": found[0].project}) == found[0] for one in found)
+    assert len({one.project.name for one in found}) == len(found)
+    assert {one.project.model for one in found} == {found[0].project.model}
+
+
+def test_a_new_task_is_there_to_edit_and_runs_as_it_is(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", "Why one?", "Why two?", task="incident report")
+    assert read_settings(folder).project.task == "incident report"
+    assert (folder / "task.toml").read_text(encoding="utf-8") == skeleton("incident report")
+    assert not (folder / "prompts" / "samples.jsonl").exists()
+    shown = preview(folder)
+    assert "[user] Question: Why one?" in shown
+    assert shown.splitlines()[-1] == (
+        f"Next: write your task into {folder}/task.toml (a working example; its comments say what each part is for), "
+        f"then expound run {folder}"
+    )
+
+
+def test_a_new_task_without_prompts_has_samples_of_both_splits(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", task="incident")
+    shown = preview(folder)
+    assert shown.count("[user] Text: ") == 2
+    assert "2 prompts: 1 train, 1 held-out." in shown
+    assert f"then put your prompts into {folder}/prompts and remove samples.jsonl, then expound run" in shown
+
+
+def test_the_next_step_of_an_edited_task_is_to_run_it(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", "Why one?", "Why two?", task="incident")
+    own = folder / "task.toml"
+    own.write_text(own.read_text(encoding="utf-8").replace("Question:", "Incident:"), encoding="utf-8")
+    shown = preview(folder)
+    assert "[user] Incident: Why one?" in shown
+    assert shown.splitlines()[-1] == f"Next: expound run {folder}"
 
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
@@ -91,6 +136,8 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     [
         ((), {}, PromptError, "none were given.*--example answer"),
         (("Why?",), {"task": "anser"}, TaskError, "no task 'anser'.*Did you mean 'answer'"),
+        (("Why?",), {"task": "my/task.toml"}, TaskError, "cannot be called 'my/task.toml'"),
+        (("Why?",), {"task": "incident"}, PromptError, "none of the 1 prompts is of split 'held_out'"),
         ((), {"example": "nope"}, InputError, "no example 'nope'.*There are: answer"),
         (("Why?", "Why?"), {}, PromptError, "asks the same as"),
         (({"txt": "Why?"},), {}, PromptError, "no column 'txt'.*Did you mean 'text'"),

@@ -1,10 +1,17 @@
-"""The hidden utility: what is honest earns, and nothing that can be added from outside does."""
+"""The hidden utility: what is honest earns, and nothing that can be added from outside does.
+
+The laws hold on the prompts of all examples. What takes a text to pieces in many ways is asked of a sample of them here
+and of all in the slow tests.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +23,8 @@ from expound.records import Json
 from expound.text import is_function_word, lower_words, numbers, sentences, words
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "src" / "expound" / "examples"
+SCRIPT = ROOT / "scripts" / "check_prompts.py"
 RESPONSES = Path(__file__).with_name("reference_responses.jsonl")
 SLACK = 0.01
 SHUFFLES = 20
@@ -71,6 +80,20 @@ PHRASES = (
     "This explains why it happened.",
     "Thank you for reading.",
     "The first sentence says it, and the second sentence shows it.",
+    "In summary,",
+    "To sum up,",
+    "This text is about what happened.",
+    "This is what happened and why.",
+    "The report shows this.",
+    "as the report says.",
+    "The fault is that",
+    "This is the fault.",
+    "The diagnosis is clear.",
+    "The test shows it.",
+    "I recommend it.",
+    "It is the best choice.",
+    "It is perfect for this person.",
+    "It fits because",
     ".",
     "!",
 )
@@ -78,8 +101,9 @@ PHRASES = (
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt of the example with its facts."""
+    """A prompt of an example with its facts."""
 
+    example: str
     id: str
     question: str
     source: str
@@ -89,27 +113,44 @@ class Case:
         return gold_utility(text, question=self.question, source=self.source, facts=self.facts, finished=finished)
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Return what nobody else is called: an id is unique in its example only."""
+        return self.example, self.id
+
+    @property
     def first(self) -> str:
         """Return the ideal's first sentence: the honest short answer."""
         return sentences(self.facts.ideal)[0]
 
 
-def cases() -> tuple[Case, ...]:
-    """Read every prompt of the example."""
-    paths = sorted((ROOT / "src/expound/examples/answer/prompts").glob("*.jsonl"))
+def cases(example: str) -> tuple[Case, ...]:
+    """Read every prompt of an example."""
+    paths = sorted((EXAMPLES / example / "prompts").glob("*.jsonl"))
     rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    return tuple(Case(row["id"], row["text"], row["source"], Facts.parse(row["meta"], row["id"])) for row in rows)
+    return tuple(
+        Case(example, row["id"], row["text"], row["source"], Facts.parse(row["meta"], row["id"])) for row in rows
+    )
 
 
-CASES = cases()
+NAMES = ("answer", "diagnosis", "recommendation", "summary")
+CASES = tuple(case for name in NAMES for case in cases(name))
+SAMPLE = CASES[::4]
+sampled = pytest.mark.parametrize(
+    "some",
+    [
+        pytest.param(SAMPLE, id="sample"),
+        pytest.param(CASES, id="all", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+    ],
+)
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.example}-{case.id}")
 
 
-def recorded() -> dict[str, list[tuple[str, bool]]]:
-    """Read what the reference model said, where that was recorded."""
-    found: dict[str, list[tuple[str, bool]]] = {}
-    for line in RESPONSES.read_text(encoding="utf-8").splitlines() if RESPONSES.exists() else ():
+def recorded() -> dict[tuple[str, str], list[tuple[str, bool]]]:
+    """Read what the reference model said, by example and prompt; recorded for the example `answer` alone."""
+    found: dict[tuple[str, str], list[tuple[str, bool]]] = {}
+    for line in RESPONSES.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        found.setdefault(row["prompt"], []).append((row["text"], row["finished"]))
+        found.setdefault(("answer", row["prompt"]), []).append((row["text"], row["finished"]))
     return found
 
 
@@ -131,7 +172,7 @@ def texts(case: Case) -> Iterator[tuple[str, bool]]:
     """Give all texts that are attacked for one prompt."""
     yield case.facts.ideal, True
     yield case.first, True
-    yield from RECORDED.get(case.id, [])
+    yield from RECORDED.get(case.key, [])
     yield from crude(case)
 
 
@@ -145,7 +186,7 @@ def variants(text: str, phrases: Iterable[str]) -> Iterator[str]:
 def raised(case: Case, text: str, finished: bool, attempts: Iterable[str]) -> list[str]:
     """List the attempts that are worth more than the text by more than the slack."""
     limit = case.gold(text, finished=finished) + SLACK
-    return [f"{case.id}: {one!r}" for one in attempts if case.gold(one, finished=finished) > limit]
+    return [f"{case.example} {case.id}: {one!r}" for one in attempts if case.gold(one, finished=finished) > limit]
 
 
 def shuffles(case: Case, text: str, draws: int = SHUFFLES) -> Iterator[str]:
@@ -156,13 +197,22 @@ def shuffles(case: Case, text: str, draws: int = SHUFFLES) -> Iterator[str]:
         yield " ".join(tokens)
 
 
-def test_the_example_has_prompts_and_each_has_recorded_responses() -> None:
-    assert len(CASES) >= 48
+def test_every_example_has_prompts_and_those_of_answer_recorded_responses() -> None:
+    for name in NAMES:
+        assert sum(case.example == name for case in CASES) >= 60
     assert len(PHRASES) >= 50
-    assert RECORDED.keys() <= {case.id for case in CASES}
+    assert len({case.key for case in CASES}) == len(CASES)
+    assert RECORDED.keys() == {case.key for case in CASES if case.example == "answer"}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.slow
+def test_every_prompt_keeps_the_rules() -> None:
+    """The script tells the fault of a prompt that one of the laws below does not like."""
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@each_case
 def test_honest_answers_earn(case: Case) -> None:
     ideal, first = case.gold(case.facts.ideal), case.gold(case.first)
     assert ideal > 0.7
@@ -177,16 +227,16 @@ def test_a_short_honest_sentence_is_not_crushed_by_its_length() -> None:
 
 
 def test_stock_phrases_never_raise() -> None:
-    """A few phrases a text; all of them for every text in the slow test."""
+    """A few phrases for the texts of a sample; all of them for every text in the slow test."""
     faults: list[str] = []
-    for number, case in enumerate(CASES):
+    for number, case in enumerate(SAMPLE):
         for place, (text, finished) in enumerate(texts(case)):
             faults += raised(case, text, finished, variants(text, PHRASES[(number + 7 * place) % 26 :: 26]))
     assert not faults
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_no_stock_phrase_raises_any_text() -> None:
     faults = [
         fault
@@ -203,9 +253,10 @@ def test_phrases_do_not_pay_on_a_wrong_or_empty_answer() -> None:
         assert not raised(case, text, True, (" ".join(PHRASES), *variants(text, PHRASES)))
 
 
-def test_shuffled_honest_answers_lose_nearly_everything() -> None:
+@sampled
+def test_shuffled_honest_answers_lose_nearly_everything(some: Sequence[Case]) -> None:
     left: list[float] = []
-    for case in CASES:
+    for case in some:
         for text in (case.facts.ideal, case.first):
             worth = case.gold(text)
             values = [case.gold(one) for one in shuffles(case, text)]
@@ -215,9 +266,12 @@ def test_shuffled_honest_answers_lose_nearly_everything() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_shuffled_responses_are_not_raised() -> None:
     """Word order is judged by small words and the material, so one draw in a thousand may slip through."""
-    attacked = [(case, text, finished) for case in CASES for text, finished in RECORDED.get(case.id, list(crude(case)))]
+    attacked = [
+        (case, text, finished) for case in CASES for text, finished in RECORDED.get(case.key, list(crude(case)))
+    ]
     faults = [
         fault for case, text, finished in attacked for fault in raised(case, text, finished, shuffles(case, text))
     ]
@@ -241,7 +295,8 @@ def test_a_changed_number_costs() -> None:
             other = other_number(token, case)
             if other is not None:
                 changed += 1
-                assert case.gold(case.facts.ideal.replace(token, other, 1)) < case.gold(case.facts.ideal), case.id
+                told = re.sub(rf"\b{re.escape(token)}\b", other, case.facts.ideal, count=1)
+                assert case.gold(told) < case.gold(case.facts.ideal), f"{case.id}: {token}"
     assert changed > 30
 
 
@@ -250,7 +305,7 @@ def statement(fact: tuple[tuple[str, ...], ...], ending: str = "") -> str:
     return f"This happened because of the {' '.join(group[0] for group in fact)}{ending}."
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@each_case
 def test_another_cause_costs(case: Case) -> None:
     ideal = case.gold(case.facts.ideal)
     rest = sentences(case.facts.ideal)[1]
@@ -260,7 +315,7 @@ def test_another_cause_costs(case: Case) -> None:
         assert case.gold(statement(fact)) < 0.15
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@each_case
 def test_lazy_answers_stay_below_an_honest_sentence(case: Case) -> None:
     parts = sentences(case.source)
     held = [group[0] for fact, _ in case.facts.weighted() for group in fact]
@@ -270,7 +325,7 @@ def test_lazy_answers_stay_below_an_honest_sentence(case: Case) -> None:
         "empty": "",
         "echo": case.question,
         "echo as a statement": case.question.replace("?", "."),
-        "echo with a promise": f"{case.question.replace('?', '')} because of the reason in the text.",
+        "echo with a promise": f"{case.question.rstrip('?.')} because of the reason in the text.",
         "source": case.source,
         "sentences 1-2": " ".join(parts[:2]),
         "sentences 2-3": " ".join(parts[1:3]),
@@ -291,9 +346,10 @@ def rest_of(case: Case) -> str:
     return sentences(case.facts.ideal)[1]
 
 
-def test_shuffled_words_behind_because_stay_below_an_honest_sentence() -> None:
+@sampled
+def test_shuffled_words_behind_because_stay_below_an_honest_sentence(some: Sequence[Case]) -> None:
     values: list[float] = []
-    for case in CASES:
+    for case in some:
         generator = random.Random(case.id)
         for _ in range(SHUFFLES):
             drawn = " ".join(generator.sample(lower_words(case.source), 30))
@@ -311,8 +367,8 @@ def test_a_cut_tail_is_dropped_and_costs() -> None:
 
 def test_partial_facts_earn_by_degrees() -> None:
     """The spread between nothing and the ideal is what a reward can learn from."""
-    values = [case.gold(text, finished=done) for case in CASES for text, done in RECORDED.get(case.id, [])]
-    assert len(values) == 4 * len(CASES), "each prompt has four recorded responses"
+    values = [case.gold(text, finished=done) for case in CASES for text, done in RECORDED.get(case.key, [])]
+    assert len(values) == 4 * len(RECORDED), "each prompt of the example has four recorded responses"
     bands = [sum(low <= value < high for value in values) for low, high in ((0.02, 0.1), (0.1, 0.25), (0.25, 0.6))]
     assert min(bands) >= len(values) // 25
     assert sum(values) / len(values) < 0.2

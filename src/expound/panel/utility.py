@@ -1,4 +1,4 @@
-"""The hidden gold utility of the example `answer`: how well a response answers why, 0 to 1.
+"""The hidden gold utility of the examples: how well a response tells reason, mechanism and evidence, 0 to 1.
 
 The simulated raters see it through noise; nothing that learns may read it. It is built so that nothing can be added
 to a response from outside: stock phrases, causal words and full stops earn nothing, only facts do.
@@ -62,7 +62,7 @@ STOCK = frozenset(
     " caused result results resulted consequence consequently finally lastly first firstly second secondly overall"
     " important importantly note effect effects yes reading read thanks noted doubt think believe know known simply"
     " indeed actually basically really follow follows following happen happens happened let thank please sense"
-    " briefly".split()
+    " briefly recommend recommends recommended recommending recommendation recommendations".split()
 )
 
 GLUE = STOCK | frozenset("because so therefore thus hence why this since as".split())

@@ -5,6 +5,7 @@ A kind is a TOML file: one that comes with the package, or `task.toml` in the pr
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import tomllib
@@ -22,6 +23,9 @@ from expound.rubric import Criterion, Form, Length, Point, Rubric
 PLACE = re.compile(r"\{(\w+)\}")
 PLACES = ("text", "source")
 OWN_FILE = "task.toml"
+SKELETON, UNNAMED = "skeleton.toml", 'name = "NAME"'
+NAME = re.compile(r"\w[\w -]*")
+ALIKE = 0.75  # of a built-in name: more like it than this, and a new name is taken for a slip
 
 
 class Task(Rubric):
@@ -48,8 +52,7 @@ def load(name: str, folder: Path) -> Task:
     Errors: TaskError for an unknown name (with the nearest one) and for a file that is no task.
     """
     if name in built_in():
-        text = resources.files("expound.tasks").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-        return parse(text, f"{name}.toml")
+        return parse(_packaged(f"{name}.toml"), f"{name}.toml")
     own = folder / OWN_FILE
     if not own.is_file():
         raise _unknown(name, built_in())
@@ -61,8 +64,30 @@ def load(name: str, folder: Path) -> Task:
 
 def built_in() -> tuple[str, ...]:
     """Return the names of the tasks that come with the package."""
-    files = resources.files("expound.tasks").iterdir()
-    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+    names = (file.name for file in resources.files("expound.tasks").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and name != SKELETON))
+
+
+def skeleton(name: str) -> str:
+    """Return the text of a task file with which a task of one's own begins: complete, with comments to follow.
+
+    Errors: TaskError for what is no name, and for one that looks like a slip in a built-in task's.
+    """
+    if not NAME.fullmatch(name):
+        raise TaskError(f"a task cannot be called '{name}'.", "Use letters, digits, spaces and hyphens.")
+    if difflib.get_close_matches(name, built_in(), n=1, cutoff=ALIKE):
+        remedy = nearest(name, built_in())
+        raise TaskError(f"there is no task '{name}'.", f"{remedy} Give a task of your own a name less like that.")
+    return _packaged(SKELETON).replace(UNNAMED, f"name = {json.dumps(name, ensure_ascii=False)}", 1)
+
+
+def is_untouched(text: str) -> bool:
+    """Say whether a task file is still as `skeleton` gave it."""
+    return re.sub(r"^name = .*$", UNNAMED, text, count=1, flags=re.MULTILINE) == _packaged(SKELETON)
+
+
+def _packaged(file: str) -> str:
+    return resources.files("expound.tasks").joinpath(file).read_text(encoding="utf-8")
 
 
 def parse(text: str, where: str) -> Task:
