@@ -9,7 +9,7 @@ from math import isfinite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expound.records import Answer, Comparison, Judgment, Prompt, Rating, Skip
+from expound.records import Answer, Check, Comparison, Judgment, Prompt, Ranking, Rating, Skip
 from expound.store.codec import KINDS, LINES, NAMES, answer_id, decode, decode_answer, encode, encode_answer
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -37,10 +37,14 @@ def test_a_record_comes_back_equal(record) -> None:
     assert json.dumps(json.loads(payload), ensure_ascii=False, sort_keys=True, separators=(",", ":")) == payload
 
 
+def judgments(kind: type[Judgment]) -> st.SearchStrategy[Judgment]:
+    return st.builds(kind, gold=JSON, meta=st.dictionaries(TEXTS, JSON, max_size=3))
+
+
 @st.composite
 def answers(draw: st.DrawFn) -> Answer:
     answer = draw(st.builds(Answer, judgments=st.just(())))
-    lines: list[Judgment] = draw(st.lists(st.one_of(*(st.from_type(kind) for kind in LINES.values())), max_size=3))
+    lines: list[Judgment] = draw(st.lists(st.one_of(*map(judgments, LINES.values())), max_size=3))
     row = (answer.rater, answer.ballot, answer.revision)
     return replace(answer, judgments=tuple(replace(one, rater=row[0], ballot=row[1], revision=row[2]) for one in lines))
 
@@ -70,9 +74,15 @@ def test_everything_else_does(answer: Answer, number: int, words: str) -> None:
 
 
 def change(judgment: Judgment, number: int, words: str) -> Judgment:
-    if isinstance(judgment, Comparison):
-        return replace(judgment, choice=number)
-    if isinstance(judgment, Rating):
-        return replace(judgment, value=number)
-    assert isinstance(judgment, Skip)
-    return replace(judgment, reason=words)
+    match judgment:
+        case Comparison():
+            return replace(judgment, choice=number)
+        case Rating():
+            return replace(judgment, value=number)
+        case Ranking():
+            return replace(judgment, tiers=((words,),))
+        case Check():
+            return replace(judgment, value=words)
+        case Skip():
+            return replace(judgment, reason=words)
+    return replace(judgment, comment=words)

@@ -130,7 +130,7 @@ def test_a_round_that_cannot_go_on_is_given_up_and_the_next_takes_its_judgments(
         (reward,) = (card for card in project.book.rewards() if card.round == 2)
         judged = {response.round for response in project.book.responses("train")}
         assert judged == {1, 2}
-        assert reward.examples == len(project.book.settlements()[-1].verdicts)
+        assert reward.examples == len({verdict.response for verdict in project.book.settlements()[-1].verdicts})
     assert "given up" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
