@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 WORDS_A_SECOND, CHARACTERS_A_SECOND = 4.0, 7.0
 """Silent reading of adults in English (Brysbaert 2019: 238 words a minute) and in Chinese characters."""
 
-TRIED_PROMPTS = 6
-"""Of all lengths; more would be nearer to the rows that a round samples side by side. One does for memory alone."""
+TRIED_PROMPTS, TRIED_TOKENS = 6, 1200
+"""Prompts that are tried, of all lengths; fewer where their responses may have more tokens than this together.
+
+They take SmolLM2-135M about 25 seconds on two free cores. One does where a log tells the pace, for memory alone.
+"""
 
 LABEL = 14
 
@@ -159,7 +162,7 @@ def plan(folder: Path, progress: Progress) -> Plan:
 def _plan(project: Project, settings: Settings, current: Round, prompts: Sequence[Prompt], program: int) -> Plan:
     train, held_out = ([one for one in prompts if one.split == split] for split in ("train", "held_out"))
     logged = _pace_of_rounds(project, settings)
-    memory, tried = _try(project, settings, train, 1 if logged else TRIED_PROMPTS, program)
+    memory, tried = _try(project, settings, train, 1 if logged else _tried(settings), program)
     pace = logged or _pace_of(tried, settings)
     ballots = _ballots(project, settings, current, train, held_out)
     each = settings.measuring.responses
@@ -231,6 +234,12 @@ def _reading_seconds(ballots: Sequence[Ballot], prompts: Mapping[str, Prompt], t
 
 
 # --- what the machine does ----------------------------------------------------------------------------------------
+
+
+def _tried(settings: Settings) -> int:
+    """Return how many prompts are tried."""
+    a_prompt = settings.sampling.responses_per_prompt * settings.sampling.max_new_tokens
+    return max(1, min(TRIED_PROMPTS, TRIED_TOKENS // a_prompt))
 
 
 def _try(

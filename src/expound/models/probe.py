@@ -20,7 +20,7 @@ from expound.models.layout import lay_out
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.policy import ModelPolicy
 from expound.ppo.rollout import TOKEN_BUDGET, Rollouts, micro_batches
-from expound.ppo.sizes import first_episodes
+from expound.ppo.sizes import first_episodes, unit
 from expound.ppo.tune import make_targets
 from expound.ppo.update import Steps, make_optimisers, run_update
 from expound.records import Conversation, Prompt, Response, SamplingKey
@@ -114,17 +114,18 @@ def memory(
     """Return what a round holds at its peak, from the bytes a token that were found in the trial."""
     layers = layers_of(decoder_of(loaded.model))
     live = list(layers)[-live_count(settings.ppo.live_layers, len(layers)) :]
-    columns = max(len(prompt_ids(loaded, render(one), one.name, 0)) for one in prompts)
-    columns += settings.sampling.max_new_tokens + ROOM
+    sampling, longest = settings.sampling, max(len(prompt_ids(loaded, render(one), one.name, 0)) for one in prompts)
     width = loaded.model.get_input_embeddings().get_parameter("weight").shape[1]
-    episodes = first_episodes(settings.ppo, settings.sampling.responses_per_prompt)
+    episodes = first_episodes(settings.ppo, sampling.responses_per_prompt)
     kept = episodes * tried.tokens * 2 * width * 4  # what the branch begins with, and what the value reads
+    together = max(1, episodes // unit(settings.ppo, sampling.responses_per_prompt))  # prompts of a mini-batch
+    tokens = together * (longest + sampling.responses_per_prompt * sampling.max_new_tokens)
     return Memory(
         program=program,
         weights=_bytes(loaded.model),
         copies=sum(map(_bytes, live)),
-        cache=int(ROWS * columns * _cache_bytes(loaded)),
-        activations=int(TOKEN_BUDGET * tried.saved + kept),
+        cache=int(ROWS * (longest + sampling.max_new_tokens + ROOM) * _cache_bytes(loaded)),
+        activations=int(min(TOKEN_BUDGET, tokens) * tried.saved + kept),
     )
 
 
