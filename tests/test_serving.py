@@ -11,6 +11,7 @@ import pytest
 
 from expound.errors import PortInUse
 from expound.project import Project, open_project
+from expound.records import Rater
 from expound.reporting.progress import PlainProgress
 from expound.serving import address_of, announce, bind, invite_link
 from expound.settings import SiteSettings
@@ -55,6 +56,11 @@ def test_no_link_is_offered_where_the_owner_has_invited_somebody(project: Projec
     admission.invite("Ana")
     assert TOKEN.findall(announced(project)) == []
     assert [rater.name for rater in project.book.raters()] == ["Ana"]
+
+
+def test_a_judge_is_nobody_who_has_come_in(project: Project) -> None:
+    project.book.add(Rater("judge-m", "m", "judge"))
+    assert len(TOKEN.findall(announced(project))) == 1
 
 
 def test_the_command_that_invites_can_be_pasted(project: Project) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from pydantic.fields import FieldInfo
 
@@ -10,13 +12,14 @@ from expound.settings import REFUSED_SAMPLING, Section, Settings, changed_keys, 
 
 HEAD = '[project]\nname = "a"\ntask = "answer"\nmodel = "m"\n'
 CHANGE = "Change it and run the same command again."
+JUDGE = '[judge]\nmodel = "m"\nendpoint = "http://127.0.0.1:8080/v1"\n'
 
 # What is written below the head, what is said, what to do.
 MISTAKES = [
     ("[ppo]\nkl_coeff = 1", "[ppo] has no key 'kl_coeff'.", "Did you mean 'kl_weight'?"),
     ("[ppo]\nepoch = 1", "[ppo] has no key 'epoch'.", "Did you mean 'epochs'?"),
     ("[askign]\ncount = 1", "there is no table [askign].", "Did you mean 'asking'?"),
-    ("[zzz]\na = 1", "there is no table [zzz].", "There are project, panel, asking, "),
+    ("[zzz]\na = 1", "there is no table [zzz].", "There are project, panel, judge, asking, "),
     ("[reward]\nqqq = 1", "[reward] has no key 'qqq'.", "There are members."),
     ('[asking]\ncount = "many"', "[asking] count: Input should be a valid integer, or 'auto' (given: 'many').", CHANGE),
     (
@@ -41,10 +44,27 @@ MISTAKES = [
         "[ppo] live_layers: Input should be a valid integer, or 'third' (given: 'half')",
         "",
     ),
-    ('[panel]\nkinds = ["peple"]', "[panel] kinds: Input should be 'people' or 'simulated' (given: 'peple').", CHANGE),
+    (
+        '[panel]\nkinds = ["peple"]',
+        "[panel] kinds: Input should be 'people', 'judge', 'simulated'",
+        CHANGE,
+    ),
     ("[panel]\nkinds = []", "[panel] kinds: ", CHANGE),
-    ('[panel]\nkinds = ["people", "simulated"]', "a simulated panel is never mixed with people", CHANGE),
-    ('[asking]\nballots = ["rating"]', 'people for comparisons only; set [asking] ballots = ["comparison"]', CHANGE),
+    ('[panel]\nkinds = ["people", "simulated"]', "a simulated panel is never mixed with others", CHANGE),
+    ('[panel]\nkinds = ["judge", "simulated"]', "a simulated panel is never mixed with others", CHANGE),
+    ('[panel]\nkinds = ["judge"]', "[panel] has a judge, but there is no table [judge]", CHANGE),
+    ('[asking]\nballots = ["check"]', "[asking] ballots: Input should be 'comparison', 'rating' or 'ranking'", CHANGE),
+    ('[judge]\nmodel = "m"', "[judge] lacks 'endpoint'.", "Add it."),
+    ('[judge]\nmodel = ""\nendpoint = "http://a/v1"', "[judge] model: String should have at least 1", CHANGE),
+    (f"{JUDGE}modle = 1", "[judge] has no key 'modle'.", "Did you mean 'model'?"),
+    (f"{JUDGE}seconds = 0", "[judge] seconds: Input should be greater than 0 (given: 0).", CHANGE),
+    (f"{JUDGE}at_once = 65", "[judge] at_once: Input should be less than or equal to 64 (given: 65).", CHANGE),
+    (f"{JUDGE}per_minute = 0", "[judge] per_minute: Input should be greater than 0 (given: 0).", CHANGE),
+    ('[judge]\nmodel = "m"\nendpoint = "ftp://a"', "[judge] endpoint: String should match pattern", CHANGE),
+    ('[judge]\nmodel = "m"\nendpoint = "http:///v1"', "[judge]: endpoint is no address to which /chat/", CHANGE),
+    ('[judge]\nmodel = "m"\nendpoint = "http://a/v1/chat/completions/"', "[judge]: endpoint is no address", CHANGE),
+    ('[judge]\nmodel = "m"\nendpoint = "http://a:99999/v1"', "[judge]: Port out of range 0-65535.", CHANGE),
+    ('[judge]\nmodel = "m"\nendpoint = "http://[::1/v1"', "[judge]: Invalid IPv6 URL.", CHANGE),
     (
         "[ppo]\nepisodes = 33",
         "[ppo] episodes = 33 is no multiple of responses_per_prompt x minibatches = 16; use 32",
@@ -89,6 +109,35 @@ def test_a_truncated_distribution_is_refused_with_its_reason(key: str) -> None:
         parse(f"{HEAD}[sampling]\n{key} = 1\n")
 
 
+@pytest.mark.parametrize("key", ["key", "api_key", "apikey", "API_KEY", "token", "password", "authorization"])
+def test_the_key_of_a_judge_is_refused_in_the_file_and_not_shown(key: str) -> None:
+    with pytest.raises(SettingsError, match=rf"has no key '{key}'.*EXPOUND_JUDGE_KEY") as raised:
+        parse(f'{HEAD}{JUDGE}{key} = "sesame"\n')
+    assert "sesame" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["https://me:sesame@a.example/v1", "https://a.example/v1?key=sesame"])
+def test_a_secret_in_the_address_of_a_judge_is_refused_and_not_shown(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"\[judge\]: endpoint holds more.*EXPOUND_JUDGE_KEY") as raised:
+        parse(f'{HEAD}[judge]\nmodel = "m"\nendpoint = "{address}"\n')
+    assert "sesame" not in str(raised.value)
+
+
+def test_people_and_a_judge_make_a_panel() -> None:
+    settings = parse(f'{HEAD}[panel]\nkinds = ["people", "judge"]\n{JUDGE}')
+    assert settings.judge is not None
+    assert settings.judge.model == "m"
+    assert undump(dump(settings)) == settings
+    assert changed_keys(parse(HEAD), settings) == (
+        "judge.at_once",
+        "judge.endpoint",
+        "judge.model",
+        "judge.per_minute",
+        "judge.seconds",
+        "panel.kinds",
+    )
+
+
 def test_what_a_first_project_needs_is_enough() -> None:
     settings = parse(HEAD)
     assert settings.panel.kinds == ("people",)
@@ -102,7 +151,7 @@ def test_settings_survive_the_book() -> None:
 
 
 def test_every_default_is_written_out() -> None:
-    text = dump(parse(HEAD))
+    text = dump(parse(f"{HEAD}{JUDGE}"))
     assert all(f'"{key}"' in text for key, _ in fields())
 
 
@@ -116,9 +165,9 @@ def test_changed_keys_are_named_by_table() -> None:
 def fields() -> list[tuple[str, FieldInfo]]:
     found: list[tuple[str, FieldInfo]] = []
     for table in Settings.model_fields.values():
-        assert isinstance(table.annotation, type)
-        assert issubclass(table.annotation, Section)
-        found.extend(table.annotation.model_fields.items())
+        kinds = [kind for kind in (table.annotation, *get_args(table.annotation)) if isinstance(kind, type)]
+        (section,) = (kind for kind in kinds if issubclass(kind, Section))
+        found.extend(section.model_fields.items())
     return found
 
 

@@ -135,7 +135,7 @@ def announce(project: Project, address: str, progress: Progress) -> None:
     """Say where the site is and how to come in; the link is repeated until its rater has come in."""
     port = int(address.rsplit(":", 1)[1])
     progress.say(f"The rating site is at {address} as long as this command runs.")
-    raters = project.book.raters()
+    raters = [rater for rater in project.book.raters() if rater.source == "people"]
     if all(rater.name == FIRST_RATER and not rater.locale for rater in raters):
         progress.say("Open this link in a browser to judge; it works once:")
         progress.say(f"  {invite_link(project, FIRST_RATER, 14, port)}")

@@ -85,7 +85,8 @@ class JudgeSettings(Section):
                 "endpoint holds more than an address; keep keys and passwords out of files, "
                 "and set the environment variable EXPOUND_JUDGE_KEY"
             )
-        if not address.hostname or self.endpoint.rstrip("/").endswith(ADDED):
+        port = address.port  # a ValueError that says so where it is out of range
+        if not address.hostname or port == 0 or self.endpoint.rstrip("/").endswith(ADDED):
             raise ValueError(f"endpoint is no address to which {ADDED} can be added, such as http://127.0.0.1:8080/v1")
         return self
 

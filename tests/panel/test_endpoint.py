@@ -129,6 +129,11 @@ def test_nobody_at_the_address() -> None:
             ask(address, Time())
 
 
+def test_what_is_no_address_is_a_mistake_of_the_settings() -> None:
+    with pytest.raises(SettingsError, match=r"\[judge\] endpoint = 'http://exa\\x00mple/v1' is no address"):
+        ask("http://exa\0mple/v1", Time())
+
+
 def test_a_message_without_words_is_no_answer_and_not_asked_for_again() -> None:
     with JudgeServer(plan=first("no words")) as server:
         (reply,) = ask(server.endpoint, Time())

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from expound.errors import SettingsError, StoppedItself
-from expound.settings import JudgeSettings
+from expound.settings import ADDED, JudgeSettings
 
 KEY_VARIABLE = "EXPOUND_JUDGE_KEY"
 TRIES = 6
@@ -82,7 +82,7 @@ class Endpoint:
         self, settings: JudgeSettings, key: str, *, sleep: Sleep = asyncio.sleep, clock: Clock = time.monotonic
     ) -> None:
         self._settings, self._key, self._sleep = settings, key, sleep
-        self._address = f"{settings.endpoint.rstrip('/')}/chat/completions"
+        self._address = _address(settings.endpoint)
         self._pace = Pace(settings.per_minute, sleep, clock)
         self._knows_temperature = True
         self._client = httpx2.AsyncClient(
@@ -201,6 +201,15 @@ def _said(body: bytes) -> Reply | None:
     if not isinstance(content, str):
         return Reply(json.dumps(message), is_answer=False)
     return Reply(content.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _address(endpoint: str) -> httpx2.URL:
+    try:
+        return httpx2.URL(f"{endpoint.rstrip('/')}{ADDED}")
+    except httpx2.InvalidURL as error:
+        raise SettingsError(
+            f"[judge] endpoint = {endpoint!r} is no address: {error}.", "Write it like http://127.0.0.1:8080/v1."
+        ) from error
 
 
 def _is_here(address: str) -> bool:
