@@ -15,6 +15,7 @@ from expound import loop
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
 from expound.errors import InputError, ModelRefused, WaitingForPeople
+from expound.panel.function import OwnFunction, RankingFunction, Ranks, ScoreFunction, Scoring
 from expound.planning import Plan
 from expound.planning import plan as plan_round
 from expound.ports import Progress
@@ -49,6 +50,7 @@ def init(
 ) -> Handle:
     """Make a project folder and return its handle.
 
+    `task` is a kind of explanation of the package, or a new name: then task.toml is there, complete, for you to edit.
     `prompts` are texts, objects with the keys of a prompt file, or paths of prompt files; `model` is SmolLM2-135M by
     default; `example` copies a finished example of the package, which brings its own task, model and prompts.
     Errors: ProjectNotFound when the folder holds something already, PromptError, SettingsError, TaskError.
@@ -85,10 +87,15 @@ def run(
 
     With `wait=False` nothing is served and `Waiting` is returned when judgments are missing.
     """
+    with open_project(Path(folder), progress, wait=wait) as project:
+        return _walk(project, rounds, wait=wait, port=port)
+
+
+def _walk(project: Project, rounds: int, *, wait: bool, port: int | None) -> Decision | Waiting:
     if rounds < 1:
         raise InputError(f"{rounds} rounds cannot be walked.", "Give at least 1.")
     decision: Decision | None = None
-    with open_project(Path(folder), progress, wait=wait) as project, site_child(project, port, progress):
+    with site_child(project, port, project.progress):
         for _ in range(rounds):
             try:
                 decision = _interrupted_before_its_page(project) or loop.run_round(project)
@@ -249,8 +256,8 @@ class Handle:
 
     def __init__(self, folder: Path, progress: Progress = LINES) -> None:
         self.folder = folder
+        self._progress = progress
         self.preview = partial(preview, folder)
-        self.run = partial(run, folder, progress=progress)
         self.plan = partial(plan, folder, progress=progress)
         self.sample = partial(sample, folder, progress=progress)
         self.ask = partial(ask, folder, progress=progress)
@@ -264,3 +271,34 @@ class Handle:
         self.status = partial(status, folder)
         self.explain = partial(explain, folder, progress=progress)
         self.export = partial(export, folder, progress=progress)
+
+    def run(
+        self,
+        *,
+        rounds: int = 1,
+        wait: bool = True,
+        port: int | None = None,
+        feedback: Scoring | None = None,
+        ranking: Ranks | None = None,
+    ) -> Decision | Waiting:
+        """Walk the whole road, `rounds` times, with whoever judges by the settings, or with a function of yours.
+
+        `feedback(text, response) -> float` is the reward itself: no question is asked and no reward model is fitted.
+        `ranking(text, responses) -> [2, 1, 3]` (1 = best, equal numbers are ties) is the one rater of the panel. A
+        round that was begun with a function goes on with it alone, and calls it only for what it has not said yet.
+        Errors: InputError, also when the function fails; it names the prompt.
+        """
+        function = _own_function(feedback, ranking)
+        with open_project(self.folder, self._progress, wait=wait, function=function) as project:
+            return _walk(project, rounds, wait=wait, port=port)
+
+
+def _own_function(feedback: Scoring | None, ranking: Ranks | None) -> OwnFunction | None:
+    if feedback is not None and ranking is not None:
+        raise InputError("two functions were given, feedback and ranking.", "Give one of them: it judges alone.")
+    given = ranking if feedback is None else feedback
+    if given is not None and not callable(given):
+        raise InputError(f"{given!r} is no function.", "Give the function itself, without calling it.")
+    if feedback is not None:
+        return ScoreFunction(feedback)
+    return None if ranking is None else RankingFunction(ranking)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from expound.feedback.asking import ask_blind, ask_train, responses_needed
+from expound.feedback.asking import ask_blind, ask_train, of_round, responses_needed
 from expound.feedback.verdicts import settle as settle_judgments
+from expound.panel.function import asked_once, scored_sample
 from expound.ports import TuneTask
 from expound.project import Project
 from expound.quality.measure import measure as measure_pairs
 from expound.quality.stopping import decide
-from expound.records import Decision, PolicyRecord, RewardCard, Round, Settlement, Split
+from expound.records import Decision, PolicyRecord, RewardCard, Round, Score, Settlement, Split
 from expound.reward.examples import build_examples
 
 
@@ -23,7 +24,7 @@ def run_round(project: Project) -> Decision:
     sample(project, current)
     ask(project, current)
     collect(project, current, "train")
-    if project.settlement(current) is None:
+    if not project.settings_of(current).panel.is_scored and project.settlement(current) is None:
         settle(project, current)
     fit(project, current)
     tune(project, current)
@@ -32,21 +33,20 @@ def run_round(project: Project) -> Decision:
 
 def sample(project: Project, current: Round) -> None:
     """Sample responses of the round's first policy to the train prompts."""
-    prompts = project.prompts("train", current)
-    settings = project.settings_of(current)
-    wanted = responses_needed(len(prompts), settings, current.number)
+    wanted = responses_needed(len(project.prompts("train", current)), project.settings_of(current), current.number)
     project.sample_into_book("train", project.starting_policy(current), wanted, current)
 
 
 def ask(project: Project, current: Round) -> None:
     """Make the round's ballots about train prompts; a fifth of a later round's look back at the round before."""
-    book = project.book
-    if book.ballots("train", round_=current.number):
+    book, settings = project.book, project.settings_of(current)
+    if settings.panel.is_scored or book.ballots("train", round_=current.number):
         return
-    fresh = book.responses("train", round_=current.number)
-    earlier = book.responses("train", round_=current.number - 1)
+    sampled, policies = book.responses("train"), book.policies()
+    fresh, earlier = (of_round(sampled, policies, number) for number in (current.number, current.number - 1))
     criteria = tuple(criterion.name for criterion in project.task.criteria)
-    book.add(ask_train(fresh, earlier, project.settings_of(current).asking, current, criteria))
+    ballots = ask_train(fresh, earlier, settings.asking, current, criteria)
+    book.add(ballots if settings.panel.function is None else asked_once(ballots))
 
 
 def collect(project: Project, current: Round, split: Split) -> None:
@@ -59,18 +59,22 @@ def settle(project: Project, current: Round) -> Settlement:
     """Weigh the raters of all rounds so far by how reliable each proves to be; only train judgments are read."""
     project.require_ballots(current)
     with project.step(current, "settle"):
-        judgments = [judgment for judgment in project.book.judgments("train") if judgment.round <= current.number]
+        found = project.book.judgments("train")
+        judgments = [one for one in found if one.round <= current.number and not isinstance(one, Score)]
         settlement = settle_judgments(judgments, current.number)
     project.book.add(settlement)
     return settlement
 
 
 def fit(project: Project, current: Round) -> RewardCard:
-    """Fit the reward model to the round's settlement; one that is fitted to it already is returned as it is."""
+    """Fit the reward model to the round's settlement, unless that is done; a function of the user's needs no fit."""
+    if project.settings_of(current).panel.is_scored:
+        return project.reward(current) or _adopt(project, current)
     book, settlement, done = project.book, project.require_settlement(current), project.reward(current)
     if done is not None and done.settlement == settlement.judgments_hash:
         return done
-    responses = {response.id: response for response in book.responses("train")}
+    found, policies, rounds = book.responses("train"), book.policies(), range(1, current.number + 1)
+    responses = {one.id: one for number in rounds for one in of_round(found, policies, number)}
     prompts = {prompt.id: prompt for prompt in book.prompts("train")}
     examples = build_examples(settlement, responses)
     with project.step(current, "fit"):
@@ -78,6 +82,14 @@ def fit(project: Project, current: Round) -> RewardCard:
         card = project.learner.fit(examples, prompts, responses, reward, project.reward_task(current))
     card = replace(card, settlement=settlement.judgments_hash)
     book.add(card)
+    return card
+
+
+def _adopt(project: Project, current: Round) -> RewardCard:
+    with project.step(current, "fit"):
+        responses = scored_sample(project.book, current)
+        card = project.learner.adopt(project.scorer, responses, project.reward_task(current))
+    project.book.add(card)
     return card
 
 
@@ -89,7 +101,8 @@ def tune(project: Project, current: Round) -> PolicyRecord:
     settings = project.settings_of(current)
     project.require_reward(current)
     prompts = project.prompts("train", current)
-    task = TuneTask(current, project.policy_folder(current), prompts, settings.sampling, settings.ppo)
+    scorer = project.scorer if settings.panel.is_scored else None
+    task = TuneTask(current, project.policy_folder(current), prompts, settings.sampling, settings.ppo, scorer)
     with project.step(current, "tune"):
         record, alarms = project.learner.tune(task, project.reward_task(current).folder, project.progress)
     project.note_alarms(current, alarms)

@@ -153,15 +153,33 @@ class RewardTask:
     folder: Path
 
 
+class Scorer(Protocol):
+    """A reward without a model: the user's own function."""
+
+    @property
+    def name(self) -> str:
+        """Return what the function is called."""
+
+    def scores(self, responses: Sequence[Response], round_: int) -> Sequence[float]:
+        """Return the score of each response in a round; what has none yet is stored and scored.
+
+        Errors: InputError for what the function does wrong.
+        """
+
+
 @dataclass(frozen=True)
 class TuneTask:
-    """What `tune` is to do: checkpoints and metrics go below `folder`, and the finished policy into it."""
+    """What `tune` is to do: checkpoints and metrics go below `folder`, and the finished policy into it.
+
+    `scorer` is asked for the rewards where the reward in its folder is a function of the user's.
+    """
 
     round: Round
     folder: Path
     prompts: Sequence[Prompt]
     sampling: SamplingSettings
     ppo: PpoSettings
+    scorer: Scorer | None = None
 
 
 class Learner(Protocol):
@@ -176,6 +194,9 @@ class Learner(Protocol):
         target: RewardTask,
     ) -> RewardCard:
         """Fit the reward model, write it into the target's folder, and return what is known of it."""
+
+    def adopt(self, scorer: Scorer, responses: Sequence[Response], target: RewardTask) -> RewardCard:
+        """Make a function of the user's the reward: score responses, and write what is known of it as `fit` does."""
 
     def tune(self, task: TuneTask, reward: Path, progress: Progress) -> tuple[PolicyRecord, Sequence[Alarm]]:
         """Tune the policy of the round with the reward in that folder; resume from the last checkpoint."""

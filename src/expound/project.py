@@ -35,6 +35,15 @@ from expound.errors import (
     TrainingStopped,
 )
 from expound.files import read_text, storage_errors, write_file
+from expound.panel.function import (
+    OwnFunction,
+    RankingFunction,
+    RankingPanel,
+    ScoreFunction,
+    ScorePanel,
+    check_goes_on,
+    require,
+)
 from expound.panel.judge import JudgePanel
 from expound.panel.people import Panels, People
 from expound.panel.simulated import SimulatedPanel
@@ -51,7 +60,7 @@ from expound.records import (
     Split,
     content_id,
 )
-from expound.settings import Settings, changed_keys, dump, parse, undump
+from expound.settings import Settings, changed_keys, dump, parse, undump, with_function
 from expound.store.book import LogBook, open_book
 from expound.tasks.kinds import OWN_FILE, Task, built_in
 from expound.tasks.kinds import load as load_task
@@ -72,12 +81,15 @@ AT_ONCE = ("project.name", "project.model", "site.host", "site.port")
 class Project:
     """An open project folder; close it, or use `open_project`."""
 
-    def __init__(self, folder: Path, progress: Progress, *, wait: bool = True) -> None:
+    def __init__(
+        self, folder: Path, progress: Progress, *, wait: bool = True, function: OwnFunction | None = None
+    ) -> None:
+        """Open it. With a `function` of the user's, it alone judges in the rounds that begin."""
         self.folder = folder
         self.progress = progress
-        self.settings = read_settings(folder)
+        self.settings = with_function(read_settings(folder), function.kind if function else None)
         self.book: LogBook = open_book(folder)
-        self._wait = wait
+        self._wait, self._function = wait, function
         self.is_served: Callable[[], bool] = lambda: True
         """Whether people can reach the rating site; whoever starts it says how to tell."""
 
@@ -120,6 +132,7 @@ class Project:
         """Return the round that is not decided yet, or open the next one and freeze its settings."""
         latest = self.latest_round()
         if latest is not None and self._is_open(latest):
+            check_goes_on(latest.number, self.settings_of(latest).panel.function, self._function)
             self._tell_changed(latest)
             return latest
         number = 1 if latest is None else latest.number + 1
@@ -162,7 +175,9 @@ class Project:
             )
 
     def _tell_changed(self, current: Round) -> None:
-        keys = [key for key in changed_keys(self.settings_of(current), self.settings) if key not in AT_ONCE]
+        frozen = self.settings_of(current)
+        now = with_function(self.settings, frozen.panel.function)
+        keys = [key for key in changed_keys(frozen, now) if key not in AT_ONCE]
         if keys:
             self.progress.say(
                 f"project.toml has changed ({', '.join(keys)}); round {current.number} is open and keeps its settings, "
@@ -337,12 +352,19 @@ class Project:
     @property
     def needs_site(self) -> bool:
         """Return whether people are to be waited for, in the open round or in the next."""
-        return self._wait and "people" in (*self.in_force.panel.kinds, *self.settings.panel.kinds)
+        kinds = (*self.in_force.panel.kinds, *self.settings.panel.kinds)
+        functions = (self._function, self.in_force.panel.function)
+        return self._wait and functions == (None, None) and "people" in kinds
 
     @cached_property
     def panel(self) -> Panel:
-        """Return whoever judges: a judge before the people, who may take days."""
+        """Return whoever judges: a judge before the people, who may take days; or a function alone."""
         settings = self.in_force
+        match settings.panel.function:
+            case "score function":
+                return self.scorer
+            case "ranking function":
+                return RankingPanel(self.book, require(RankingFunction, self._function, self.folder))
         made: list[Panel] = []
         if "simulated" in settings.panel.kinds:
             made.append(SimulatedPanel(self.book, settings.project.seed))
@@ -351,6 +373,11 @@ class Project:
         if "people" in settings.panel.kinds:
             made.append(People(self.book, wait=self._wait, is_served=self.is_served))
         return Panels(tuple(made))
+
+    @property
+    def scorer(self) -> ScorePanel:
+        """Return the user's function that is the reward. Errors: InputError when it is not given."""
+        return ScorePanel(self.book, require(ScoreFunction, self._function, self.folder))
 
     # --- notes ------------------------------------------------------------------------------------------------------
 
@@ -437,13 +464,16 @@ def _lines(path: Path) -> list[str]:
 
 
 @contextmanager
-def open_project(folder: Path, progress: Progress, *, lock: bool = True, wait: bool = True) -> Iterator[Project]:
-    """Open a project folder, alone unless `lock` is False.
+def open_project(
+    folder: Path, progress: Progress, *, lock: bool = True, wait: bool = True, function: OwnFunction | None = None
+) -> Iterator[Project]:
+    """Open a project folder, alone unless `lock` is False; `function` judges where a round begins with it.
 
     Errors: ProjectNotFound, SettingsError, TaskError, FolderBusy, StorageError.
     """
     load_task(read_settings(folder).project.task, folder)
-    with locked(folder) if lock else nullcontext(), closing(Project(folder, progress, wait=wait)) as project:
+    held = locked(folder) if lock else nullcontext()
+    with held, closing(Project(folder, progress, wait=wait, function=function)) as project:
         yield project
 
 

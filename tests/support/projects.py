@@ -118,3 +118,15 @@ def make_project(folder: Path, model: Path | str, shape: Shape | None = None) ->
     text = "".join(json.dumps(line) + "\n" for line in prompt_lines())
     (folder / "prompts" / "prompts.jsonl").write_text(text, encoding="utf-8")
     return folder
+
+
+def make_learning_project(folder: Path, seed: int = 0) -> Path:
+    """Write a project in which a reward can be seen to go up: a sharper model beside it, and updates enough."""
+    from tests.support.tiny import save_tiny  # here, so that tests without models start quickly
+
+    model = save_tiny(folder.parent / f"{folder.name}-model", sharpness=4.0)
+    make_project(folder, model, Shape(panel="people", updates=16, episodes=32, seed=seed))
+    settings = folder / "project.toml"
+    text = settings.read_text(encoding="utf-8").replace("learning_rate = 1e-3", "learning_rate = 4e-3\nkl_target = 6")
+    settings.write_text(text.replace("epochs = 2", "epochs = 4"), encoding="utf-8")
+    return folder

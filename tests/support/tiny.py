@@ -115,9 +115,15 @@ def tiny_model(kind: str = "llama", *, seed: int = 0) -> PreTrainedModel:
     return builders[kind](seed=seed)
 
 
-def save_tiny(folder: Path, kind: str = "llama", *, seed: int = 0) -> Path:
-    """Write model and tokenizer as a plain Hugging Face folder (safetensors) and return it: a model reference."""
+def save_tiny(folder: Path, kind: str = "llama", *, seed: int = 0, sharpness: float = 1.0) -> Path:
+    """Write model and tokenizer as a plain Hugging Face folder (safetensors) and return it: a model reference.
+
+    `sharpness` multiplies the embeddings. At 1 all tokens are nearly equally likely and can hardly become anything
+    else, since no logit of so small a model gets far from 0; from about 6 on it can learn to prefer some.
+    """
     model = tiny_model(kind, seed=seed)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(sharpness)
     model.generation_config = GenerationConfig(eos_token_id=0, pad_token_id=0)
     model.save_pretrained(folder, safe_serialization=True)
     tiny_tokenizer(model.config.vocab_size).save_pretrained(folder)

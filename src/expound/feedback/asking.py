@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal, TypeVar
 
-from expound.records import Ballot, BallotKind, Json, Response, Round, SamplingKey, Split, content_id
+from expound.records import Ballot, BallotKind, Json, PolicyRecord, Response, Round, SamplingKey, Split, content_id
 from expound.settings import AskingSettings, Settings
 
 PER_PROMPT, FEWEST, MOST = 2, 60, 600
@@ -61,6 +61,15 @@ def _uses(kind: BallotKind, responses: int) -> int:
             return responses
         case "ranking":
             return responses // RANKED or responses >= FEWEST_RANKED
+
+
+def of_round(responses: Sequence[Response], policies: Sequence[PolicyRecord], round_: int) -> list[Response]:
+    """Return a round's responses of the policy with which it began, and of none that its tuning went through.
+
+    `policies` are those of all rounds, the reference first.
+    """
+    begun_with = [record.id for record in policies if record.round < round_][-1:]
+    return [one for one in responses if one.round == round_ and one.policy in begun_with]
 
 
 def ask_train(

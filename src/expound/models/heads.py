@@ -1,23 +1,29 @@
-"""The fitted reward as a folder, and as what PPO asks for rewards."""
+"""A reward as a folder, and as what PPO asks for rewards: heads that were fitted, or a function of the user's."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from expound.errors import NothingToLearn
 from expound.files import staged_folder
 from expound.models.checkpoints import Held, Identity, read_whole, to_bytes, write_whole
+from expound.ports import Scorer
 from expound.ppo.actor import Prepared, RewardValues
-from expound.ppo.rollout import Normaliser
-from expound.records import RewardCard, content_id
-from expound.reward.fit import Heads, predict
+from expound.ppo.rollout import Rollouts
+from expound.records import Response, RewardCard, content_id
+from expound.reward.fit import Floats, Heads, predict
 
 HEADS = "reward"
+CONSTANT_SCORES = 1e-9
+"""Scores that differ by less than this share of the largest differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,6 @@ class FittedReward:
     """Mean and spread of linear heads over what the reference makes of episodes."""
 
     heads: Heads
-    normaliser: Normaliser
-    id: str
 
     def of(self, prepared: Prepared) -> RewardValues:
         """Return the rewards of all episodes (fulfils ppo.actor.TokenReward)."""
@@ -35,27 +39,58 @@ class FittedReward:
         return RewardValues(mean, sd)
 
 
+@dataclass(frozen=True)
+class FunctionReward:
+    """What a function of the user's says of the texts of episodes; it has no members to differ."""
+
+    responses: Callable[[Rollouts], Sequence[Response]]
+    scorer: Scorer
+    round: int
+
+    def of(self, prepared: Prepared) -> RewardValues:
+        """Return the rewards of all episodes (fulfils ppo.actor.TokenReward). Errors: InputError."""
+        scores = self.scorer.scores(self.responses(prepared.rollouts), self.round)
+        mean = torch.tensor(scores, dtype=torch.float32, device=prepared.reading.device)
+        return RewardValues(mean, torch.zeros_like(mean))
+
+
+def spread_of(scores: Floats, is_reference: Sequence[bool]) -> tuple[float, float]:
+    """Return mean and spread of a function's scores over the reference's responses, or over all where it has none.
+
+    Errors: NothingToLearn when these scores are the same.
+    """
+    chosen = scores[np.array(is_reference)] if any(is_reference) else scores
+    if not np.ptp(chosen) > CONSTANT_SCORES * np.abs(chosen).max():
+        raise NothingToLearn(
+            f"your function gives every response the same score ({float(chosen[0]):g}).",
+            "Let it tell responses apart, or bring other prompts; then run again: a new round begins.",
+        )
+    return float(chosen.mean()), float(chosen.std())
+
+
 def heads_id(heads: Heads, identity: Identity) -> str:
     """Return the identity of a fitted reward."""
     return content_id("reward", dict(identity), to_bytes(_tensors(heads)).hex())
 
 
-def write_reward(folder: Path, heads: Heads, card: RewardCard, identity: Identity) -> None:
-    """Make the reward's folder appear; an older one is replaced. Errors: StorageError."""
-    held = Held({HEADS: _tensors(heads)}, json.dumps(asdict(card), sort_keys=True, indent=1))
+def write_reward(folder: Path, heads: Heads | None, card: RewardCard, identity: Identity) -> None:
+    """Make the reward's folder appear; an older one is replaced. A function has no heads. Errors: StorageError."""
+    tensors = {} if heads is None else {HEADS: _tensors(heads)}
+    held = Held(tensors, json.dumps(asdict(card), sort_keys=True, indent=1))
     with staged_folder(folder, replaces=True) as staging:
         write_whole(staging, held, identity)
 
 
-def read_reward(folder: Path, identity: Identity) -> FittedReward:
-    """Return the reward in a folder.
+def read_reward(folder: Path, identity: Identity) -> tuple[RewardCard, Heads | None]:
+    """Return what is known of the reward in a folder, and its heads where it was fitted.
 
     Errors: ModelRefused when it is missing or damaged, or was fitted on something else.
     """
     held = read_whole(folder, "Fit it again.", identity)
     card = TypeAdapter(RewardCard).validate_json(held.state)
-    heads = Heads(**{name: tensor.numpy() for name, tensor in held.tensors[HEADS].items()})
-    return FittedReward(heads, Normaliser(card.mean, card.sd), card.id)
+    if card.function:
+        return card, None
+    return card, Heads(**{name: tensor.numpy() for name, tensor in held.tensors[HEADS].items()})
 
 
 def _tensors(heads: Heads) -> dict[str, Tensor]:

@@ -34,14 +34,32 @@ from expound.models.checkpoints import (
     write_whole,
 )
 from expound.models.cut import decoder_of, layers_of
-from expound.models.heads import heads_id, read_reward, write_reward
+from expound.models.heads import FittedReward, FunctionReward, heads_id, read_reward, spread_of, write_reward
 from expound.models.loading import Loaded
-from expound.models.policy import ModelPolicy, policy_id
-from expound.ports import Progress, RewardTask, TuneTask
+from expound.models.policy import ModelPolicy, policy_id, text_of
+from expound.ports import Progress, RewardTask, Scorer, TuneTask
+from expound.ppo.rollout import Normaliser, Rollouts
 from expound.ppo.tune import Learning, Metric, Outcome, TunePlan, TuneState, begin, dump_state, load_state, tune
 from expound.ppo.update import Optimisers, make_optimisers
-from expound.records import Alarm, Conversation, Example, Json, PolicyRecord, Prompt, Response, RewardCard, content_id
-from expound.reward.calibration import learning_curve, left_out_accuracy, length_accuracy, normaliser
+from expound.records import (
+    Alarm,
+    Conversation,
+    Example,
+    Json,
+    PolicyRecord,
+    Prompt,
+    Response,
+    RewardCard,
+    Round,
+    content_id,
+)
+from expound.reward.calibration import (
+    learning_curve,
+    left_out_accuracy,
+    length_accuracy,
+    normaliser,
+    pair_accuracy,
+)
 from expound.reward.fit import Floats, Material, fit_heads
 from expound.settings import RewardSettings, SamplingSettings
 
@@ -135,6 +153,33 @@ class BranchLearner:
         write_reward(target.folder, heads, card, ground)
         return card
 
+    def adopt(self, scorer: Scorer, responses: Sequence[Response], target: RewardTask) -> RewardCard:
+        """Make a function of the user's the reward, and return what is known of it.
+
+        Its mean and spread are those of the reference's among the responses.
+        Errors: InputError for what the function does wrong, NothingToLearn when it tells nothing apart, StorageError.
+        """
+        scores, ground = np.array(scorer.scores(responses, target.round)), self._ground(self._live_layers)
+        mean, sd = spread_of(scores, [response.policy == self._loaded.identity for response in responses])
+        lengths = [len(response.tokens) for response in responses]
+        material = Material(np.zeros((len(scores), 1)), scores, tuple(response.prompt for response in responses))
+        card = RewardCard(
+            id=content_id("function", scorer.name, dict(ground), mean, sd),
+            round=target.round,
+            examples=len(responses),
+            members=1,
+            pair_accuracy=1.0,
+            pair_accuracy_low=1.0,
+            pair_accuracy_high=1.0,
+            length_accuracy=length_accuracy(material, lengths, target.seed).share,
+            pairs=pair_accuracy(scores, material).pairs,
+            mean=mean,
+            sd=sd,
+            function=scorer.name,
+        )
+        write_reward(target.folder, None, card, ground)
+        return card
+
     def _read(
         self, actor: BranchActor, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]
     ) -> dict[str, Floats]:
@@ -171,8 +216,9 @@ class BranchLearner:
         return PolicyRecord(done.id, task.round.number, place, done.outcome.ended), done.outcome.alarms
 
     def _prepare(self, task: TuneTask, reward: Path) -> tuple[TunePlan, Learning, CheckpointKeeper]:
-        fitted = read_reward(reward, self._ground(task.ppo.live_layers))
-        plan = TunePlan(task.round, tuple(task.prompts), task.sampling, task.ppo, fitted.normaliser)
+        card, heads = read_reward(reward, self._ground(task.ppo.live_layers))
+        normal = Normaliser(card.mean, card.sd)
+        plan = TunePlan(task.round, tuple(task.prompts), task.sampling, task.ppo, normal)
         actor = BranchActor(self._loaded, self._render, live_layers=task.ppo.live_layers, seed=task.round.seed)
         for note in actor.notes:
             self._progress.say(note)
@@ -182,14 +228,36 @@ class BranchLearner:
             actor.load_state({**start["policy"], **start["value"]})
         identity = {
             "reference": self._loaded.identity,
-            "reward": fitted.id,
+            "reward": card.id,
             "starting policy": policy_id(self._loaded.identity, actor.state()),
             "settings": content_id(task.ppo.model_dump_json(), task.sampling.model_dump_json()),
             "round": content_id(task.round.seed, task.round.number),
             "set of prompts": content_id(sorted(prompt.id for prompt in task.prompts)),
         }
-        learning = Learning(actor, make_optimisers(actor, plan.rate(1)), fitted)
+        judge = self._function(task, actor, card) if heads is None else FittedReward(heads)
+        learning = Learning(actor, make_optimisers(actor, plan.rate(1)), judge)
         return plan, learning, CheckpointKeeper(task.folder, actor, learning.optimisers, identity)
+
+    def _function(self, task: TuneTask, actor: BranchActor, card: RewardCard) -> FunctionReward:
+        if task.scorer is None:
+            raise ModelRefused(
+                f"the reward of round {task.round.number} is the function '{card.function}', which is not given.",
+                "Give it to project.run(feedback=...).",
+            )
+        return FunctionReward(lambda rollouts: self._said(rollouts, actor, task.round), task.scorer, task.round.number)
+
+    def _said(self, rollouts: Rollouts, actor: BranchActor, round_: Round) -> tuple[Response, ...]:
+        """Return episodes as responses of the policy that sampled them, which is the actor as it is now."""
+        policy, number = policy_id(self._loaded.identity, actor.state()), round_.number
+        tokens = rollouts.response_tokens.split(rollouts.response_lengths.tolist())
+        rows = zip(rollouts.prompts, rollouts.samples, rollouts.finished.tolist(), tokens, strict=True)
+        found = []
+        for prompt, sample, finished, part in rows:
+            said = tuple(part.tolist())
+            text = text_of(self._loaded, said)
+            id_ = Response.make_id(prompt, policy, number, sample, text)
+            found.append(Response(id_, prompt, text, policy, number, sample, finished, said))
+        return tuple(found)
 
     def _finish(self, task: TuneTask, outcome: Outcome) -> None:
         """Make the policy of the update that counts the round's."""

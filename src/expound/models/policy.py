@@ -33,6 +33,11 @@ def policy_id(reference: str, state: Mapping[str, Tensor]) -> str:
     return content_id("policy", reference, tensors)
 
 
+def text_of(loaded: Loaded, tokens: Sequence[int]) -> str:
+    """Return what the tokens of a response say."""
+    return str(loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+
+
 class ModelPolicy:
     """A language model that explains: the reference, or a tuned branch merged into it. Fulfils `ports.Policy`."""
 
@@ -113,4 +118,4 @@ class ModelPolicy:
         return prompt_ids(self._loaded, self._render(prompt), prompt.name or prompt.id, new_tokens)
 
     def _text(self, said: Drawn) -> str:
-        return str(self._loaded.tokenizer.decode(list(said.tokens), skip_special_tokens=True)).strip()
+        return text_of(self._loaded, said.tokens)
