@@ -17,7 +17,7 @@ from expound.reporting.pages import write_report
 from expound.reporting.report import draw_pairs, gather
 from expound.reporting.status import describe
 from expound.store.book import open_book
-from tests.reporting.story import MARKUP, Outcome, Story
+from tests.reporting.story import MARKUP, RATERS, Outcome, Story
 
 KEYS = {
     "round", "decision", "evaluation", "gold", "card", "skills", "alarms", "metrics", "seconds", "settings", "versions",
@@ -117,7 +117,7 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
 def test_charts_are_well_formed_and_named(simulated: Story, tmp_path: Path) -> None:
     page = write_report(simulated.book, simulated.given(), tmp_path).read_text(encoding="utf-8")
     charts = [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
-    assert len(charts) == 8
+    assert len(charts) == 9
     assert all(chart.findtext("title") and chart.findtext("desc") for chart in charts)
 
 
@@ -181,6 +181,16 @@ def test_the_page_answers_whether_the_judgments_are_enough(simulated: Story, tmp
     assert "8 of 8 updates, of 32 responses each." in text
 
 
+def test_skills_are_drawn_with_their_whiskers_and_unknown_ones_left_out(simulated: Story, tmp_path: Path) -> None:
+    page = write_report(simulated.book, simulated.given(), tmp_path).read_text(encoding="utf-8")
+    charts = [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+    skills = next(chart for chart in charts if chart.findtext("title") == "Skill of each rater")
+    said = [text.text for text in skills.iter("text")]
+    assert [name for name in said if name in RATERS] == ["noisy", "careful", "harsh", "adversarial"]
+    places = [float(circle.attrib["cx"]) for circle in skills.iter("circle")]
+    assert places == sorted(places, reverse=True)
+
+
 def test_a_card_and_a_tuning_of_an_older_version_are_shown_without_what_they_lack(tmp_path: Path) -> None:
     story = walked(Story())
     story.book.rewards = lambda: (RewardCard("c", 1, 168, 4, 0.75, 0.70, 0.80, 0.56, 412, 0.0, 1.0),)  # type: ignore[method-assign]
@@ -188,7 +198,7 @@ def test_a_card_and_a_tuning_of_an_older_version_are_shown_without_what_they_lac
     lines = [{name: value for name, value in line.items() if name != "updates"} for line in given.metrics]
     page = write_report(story.book, replace(given, metrics=lines), tmp_path).read_text(encoding="utf-8")
     assert "orders" in page
-    assert "enough judgments" not in page
+    assert "Are these enough" not in page
     assert "responses each" not in page
 
 

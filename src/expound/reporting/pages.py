@@ -18,6 +18,7 @@ from expound.reporting.report import Report, as_json, gather
 from expound.reporting.sentences import enough
 
 TEMPLATES = Path(__file__).parent / "templates"
+LONGEST_LABEL = 18  # characters of a name beside a chart
 CURVES = (
     ("z", "Reward", "standard deviations of the reference's"),
     ("kl", "KL to the reference", "nats a response"),
@@ -51,6 +52,7 @@ def render(report: Report) -> str:
         card_chart=_card_chart(report.card),
         growth_chart=_growth_chart(report.card),
         enough=enough(report.card.curve) if report.card and report.card.curve else "",
+        skill_chart=_skill_chart(report),
         seconds_chart=_seconds_chart(report.seconds),
         # A resumed tuning says its alarms again; the newest of a name counts.
         alarms={alarm.name: alarm for alarm in report.alarms}.values(),
@@ -155,6 +157,21 @@ def _growth_chart(card: RewardCard | None) -> Markup:
         "% of left-out pairs",
     )
     return Markup(charts.growth_chart(rows, words))
+
+
+def _skill_chart(report: Report) -> Markup:
+    rows = []
+    for line in (line for line in report.skills if line.is_known):
+        name = line.name if len(line.name) <= LONGEST_LABEL else f"{line.name[: LONGEST_LABEL - 1]}…"
+        half = 1.96 * line.skill.skill_se
+        ends = (max(-1.0, line.skill.skill - half), min(1.0, line.skill.skill + half))
+        rows.append(Interval(name, line.skill.skill, *ends))
+    words = Words(
+        "Skill of each rater",
+        "A row for each rater with ten judgments or more, with a 95 % interval; the line marks no information.",
+        "skill; the line is no information",
+    )
+    return Markup(charts.interval_chart(rows, words)) if rows else Markup("")
 
 
 def _seconds_chart(seconds: Mapping[str, float]) -> Markup:
