@@ -372,7 +372,7 @@ class Project:
             made.append(JudgePanel(self.book, self.task, settings.judge))
         if "people" in settings.panel.kinds:
             made.append(People(self.book, wait=self._wait, is_served=self.is_served))
-        return Panels(tuple(made))
+        return made[0] if len(made) == 1 else Panels(tuple(made))
 
     @property
     def scorer(self) -> ScorePanel:

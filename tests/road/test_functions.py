@@ -45,7 +45,7 @@ class Calls:
 
 
 def project_in(folder: Path, model: Path, **changes: int | str) -> Path:
-    return make_project(folder, model, Shape(updates=UPDATES, episodes=EPISODES, **changes))
+    return make_project(folder, model, Shape(**{"updates": UPDATES, "episodes": EPISODES, **changes}))
 
 
 def opened(folder: Path) -> Project:
@@ -67,7 +67,7 @@ def weights_of(folder: Path) -> bytes:
 @pytest.fixture(scope="module")
 def ranked(tiny_llama_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a project that a ranking function took through two rounds; read it, never write into it."""
-    folder = project_in(tmp_path_factory.mktemp("ranked") / "project", tiny_llama_folder, panel="people")
+    folder = project_in(tmp_path_factory.mktemp("ranked") / "project", tiny_llama_folder, panel="people", updates=1)
     decision = api.open(folder).run(ranking=by_letters, rounds=2)
     assert isinstance(decision, Decision)
     assert decision.round == 2
