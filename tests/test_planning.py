@@ -76,7 +76,7 @@ def test_sizes_are_those_of_the_settings_or_of_the_pace(project: Path) -> None:
     path.write_text(path.read_text().replace("updates = 2", 'updates = "auto"').replace("episodes = 8\n", ""))
     found = api.plan(project, progress=QUIET)
     assert 8 <= found.sizes.updates <= 80
-    assert found.sizes.episodes == 64
+    assert found.sizes.episodes == 20  # of five prompts with four responses each
 
 
 def test_words_and_chinese_characters_are_read_at_their_own_pace() -> None:

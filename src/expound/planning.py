@@ -66,7 +66,7 @@ class Plan:
 
     `seconds` by verb, without people. `effect` is the smallest one that held-out comparisons find out four times in
     five, over one half, and `effect_alone` the same where the comparisons of a prompt always agree; None without an
-    interval. `sizes` is what tuning will likely choose.
+    interval. `sizes` is what tuning will likely choose, with no more responses than its prompts have.
     """
 
     round: int
@@ -289,7 +289,8 @@ def _sizes(settings: Settings, pace: Pace, prompts: int) -> Sizes:
     responses = settings.sampling.responses_per_prompt
     known = known_sizes(settings.ppo, responses)
     episodes = _episodes(first_episodes(settings.ppo, responses), responses, prompts)
-    return known or timed_sizes(settings.ppo, responses, pace.update * episodes)
+    found = known or timed_sizes(settings.ppo, responses, pace.update * episodes)
+    return Sizes(found.updates, _episodes(found.episodes, responses, prompts))
 
 
 def _episodes(wanted: int, responses: int, prompts: int) -> int:
@@ -305,11 +306,10 @@ def _seconds(
     fresh = train * responses_needed(train, settings, current.number)
     before = sum(response.round < current.number for response in project.book.responses("train"))
     policies = 2 if current.number == 1 else 1  # the reference's held-out responses are kept
-    episodes = _episodes(sizes.episodes, settings.sampling.responses_per_prompt, train)
     return {
         "sample": fresh * pace.sample,
         "fit": (before + fresh) * pace.read,
-        "tune": sizes.updates * episodes * pace.update,
+        "tune": sizes.updates * sizes.episodes * pace.update,
         "measure": policies * held_out * settings.measuring.responses * pace.sample,
     }
 

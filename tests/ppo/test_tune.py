@@ -160,7 +160,7 @@ def test_what_is_left_open_is_chosen_behind_the_first_update_and_told() -> None:
     assert notes.bars == [("tune", MOST_UPDATES, 1)]
     assert notes.notes[:2] == [
         "One update is timed, to choose how many there will be.",
-        f"Tuning takes {MOST_UPDATES} updates of 64 responses on this machine.",
+        f"Tuning takes {MOST_UPDATES} updates of 44 responses on this machine.",
     ]
     assert {line["updates"] for line in memory.lines.values()} == {MOST_UPDATES}
     assert {line["episodes"] for line in memory.lines.values()} == {44}  # of eleven prompts, none twice

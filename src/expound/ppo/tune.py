@@ -145,7 +145,8 @@ def tune(learning: Learning, plan: TunePlan, state: TuneState, keeper: Keeper, p
         state = _kept_update(learning, plan, state, keeper)
         sizes = state.sizes
         assert sizes is not None, "an update chooses what the settings leave open"
-        progress.say(f"Tuning takes {sizes.updates} updates of {sizes.episodes} responses on this machine.")
+        each = plan.sized(sizes).prompts_per_update * plan.sampling.responses_per_prompt
+        progress.say(f"Tuning takes {sizes.updates} updates of {each} responses on this machine.")
     plan = plan.sized(sizes)
     with progress.bar("tune", sizes.updates, state.update) as advance:
         while state.update < sizes.updates and not state.paused:
