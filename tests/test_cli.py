@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from expound import cli
-from expound.project import locked
+from expound.files import locked
 from tests.support.projects import Shape, make_project
 
 PYTHON = [sys.executable, "-W", "error"]

@@ -24,9 +24,10 @@ from expound.errors import (
     SettingsError,
     TaskError,
 )
+from expound.files import locked
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
-from expound.project import Project, locked, open_project, read_settings
+from expound.project import Project, open_project, read_settings
 from expound.records import Decision, PolicyRecord
 from expound.reporting.progress import PlainProgress
 from tests.support.projects import Shape, make_project
@@ -35,7 +36,7 @@ from tests.support.tiny import save_tiny
 HOLD = """
 import sys
 from pathlib import Path
-from expound.project import locked
+from expound.files import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -275,6 +276,7 @@ def test_a_prompt_that_does_not_fit_the_model_begins_no_round(folder: Path) -> N
     ("added", "kind", "message"),
     [
         ("[ppo]\nlive_layers = 40\n", SettingsError, r"live_layers = 40, but the model has \d layers"),
+        ('[asking]\ncriteria = ["claritty"]\n', SettingsError, r"'answer' has no 'claritty'. Did you mean 'clarity'"),
         ("[sampling]\ntemperature = 0\n", SettingsError, r"temperature: Input should be greater than 0"),
     ],
 )

@@ -6,6 +6,7 @@ folder that holds it is fsynced too. A process that dies in between leaves a nam
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -14,8 +15,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from expound.errors import InputError, StorageError
+from expound.errors import FolderBusy, InputError, StorageError
 from expound.records import Json
 
 STAGING = ".staging-"
@@ -202,3 +204,28 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. The kernel lets go of it when the process ends, however it ends."""
+    path = folder / "expound.lock"
+    with storage_errors(path):
+        opened = path.open("a+", encoding="utf-8")
+    with opened as handle:
+        _take_lock(handle, folder)
+        yield
+
+
+def _take_lock(handle: IO[str], folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.seek(0)
+        holder = handle.read().strip() or "unknown"
+        raise FolderBusy(
+            f"process {holder} is working in {folder}.", "Wait for it, or end it; nothing that it stored is lost."
+        ) from error
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()

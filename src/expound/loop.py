@@ -44,7 +44,7 @@ def ask(project: Project, current: Round) -> None:
         return
     sampled, policies = book.responses("train"), book.policies()
     fresh, earlier = (of_round(sampled, policies, number) for number in (current.number, current.number - 1))
-    criteria = tuple(criterion.name for criterion in project.task.criteria)
+    criteria = project.task.asked(settings.asking.criteria)
     ballots = ask_train(fresh, earlier, settings.asking, current, criteria)
     book.add(ballots if settings.panel.function is None else asked_once(ballots))
 

@@ -194,7 +194,7 @@ def _ballots(
     wanted = responses_needed(len(train), settings, current.number)
     book = project.book
     earlier = of_round(book.responses("train"), book.policies(), current.number - 1)
-    criteria = tuple(criterion.name for criterion in project.task.criteria)
+    criteria = project.task.asked(settings.asking.criteria)
     fresh = _to_come(train, "starting policy", current, wanted)
     pairs = [_to_come(held_out, policy, current, settings.measuring.responses) for policy in ("reference", "tuned")]
     blind = ask_blind(pairs[0], pairs[1], settings, current)

@@ -6,7 +6,6 @@ so that asking for the status of a project loads no model.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -19,13 +18,12 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter
 
 from expound.errors import (
     DidNotConverge,
-    FolderBusy,
     InputError,
     ModelRefused,
     NothingToLearn,
@@ -34,7 +32,7 @@ from expound.errors import (
     TaskError,
     TrainingStopped,
 )
-from expound.files import read_text, storage_errors, write_file
+from expound.files import locked, read_text, write_file
 from expound.panel.function import (
     OwnFunction,
     RankingFunction,
@@ -117,6 +115,7 @@ class Project:
         from expound.models.cut import decoder_of, layers_of
         from expound.models.loading import prompt_ids
 
+        self.task.asked(self.settings.asking.criteria)
         live_count(self.settings.ppo.live_layers, len(layers_of(decoder_of(self.loaded.model))))
         prompts = read_prompts(self.folder, self.settings.project.prompts, self.book.prompts())
         check_splits(prompts)
@@ -475,31 +474,6 @@ def open_project(
     held = locked(folder) if lock else nullcontext()
     with held, closing(Project(folder, progress, wait=wait, function=function)) as project:
         yield project
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. The kernel lets go of it when the process ends, however it ends."""
-    path = folder / "expound.lock"
-    with storage_errors(path):
-        opened = path.open("a+", encoding="utf-8")
-    with opened as handle:
-        _take_lock(handle, folder)
-        yield
-
-
-def _take_lock(handle: IO[str], folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        handle.seek(0)
-        holder = handle.read().strip() or "unknown"
-        raise FolderBusy(
-            f"process {holder} is working in {folder}.", "Wait for it, or end it; nothing that it stored is lost."
-        ) from error
-    handle.truncate(0)
-    handle.write(str(os.getpid()))
-    handle.flush()
 
 
 def read_settings(folder: Path) -> Settings:

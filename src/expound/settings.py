@@ -95,6 +95,7 @@ class AskingSettings(Section):
     """What the raters are asked in a round."""
 
     ballots: tuple[BallotKind, ...] = Field(("comparison",), min_length=1, description="Kinds of question.")
+    criteria: tuple[str, ...] = Field((), description="Criteria that ratings ask about; none named: all of the task.")
     count: Positive | Auto = Field("auto", description="Questions of a kind; auto: 2 a train prompt, 60 to 600.")
     overlap: int = Field(3, ge=1, le=20, description="Raters who answer an overlapping question.")
     overlap_share: float = Field(0.2, ge=0, le=1, description="Share of the questions that overlap, held-out too.")

@@ -135,7 +135,7 @@ def _rated(habit: Habit, ballot: Ballot, seen: float, generator: np.random.Gener
     """Yield a rating of each criterion; their noise is half the rater's and comes on top of what all share."""
     low, high = SCALE
     for criterion in ballot.criteria or (OVERALL,):
-        own = 0.5 * habit.noise * float(generator.standard_normal()) if ballot.criteria else 0.0
+        own = 0.5 * habit.noise * float(generator.standard_normal()) if criterion != OVERALL else 0.0
         # An adversary's scale is turned round about its middle, so that its ratings still fill it.
         level = seen + own + habit.severity + (0.5 if habit.sign < 0 else 0.0)
         value = min(high, max(low, round(low + (high - low + 1) * level)))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from expound.errors import TaskError, nearest
+from expound.errors import SettingsError, TaskError, nearest
 from expound.files import read_text
 from expound.records import Conversation, Prompt
 from expound.rubric import Criterion, Form, Length, Point, Rubric
@@ -37,6 +37,14 @@ class Task(Rubric):
     system: str
     template: str
     criteria: tuple[Criterion, ...] = Field(min_length=1)
+
+    def asked(self, named: Sequence[str]) -> tuple[str, ...]:
+        """Return the criteria that ratings ask about: those named, or all. Errors: SettingsError for an unknown one."""
+        known = tuple(criterion.name for criterion in self.criteria)
+        for name in named:
+            if name not in known:
+                raise SettingsError(f"[asking] criteria: '{self.name}' has no '{name}'.", nearest(name, known))
+        return tuple(named) or known
 
     def render(self, prompt: Prompt) -> Conversation:
         """Return the prompt as the model will see it; without a source, its paragraphs of the template are left out."""
