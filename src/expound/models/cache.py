@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 from torch import Tensor
+from torch.nn import Module
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -50,6 +53,25 @@ def new_cache(decoder: PreTrainedModel) -> DynamicCache:
     cache = DynamicCache(config=decoder.config)
     cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def run_decoder(
+    decoder: PreTrainedModel, inputs: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache
+) -> Tensor:
+    """Return the final states [rows, columns, width] of tokens [rows, columns] or embeddings [rows, columns, width].
+
+    `mask` covers what the cache holds and the new columns; the cache grows by them.
+    """
+    # transformers 5.24 calls the argument "cache", and 5.40 takes the old name away.
+    is_new = any(
+        "cache" in signature(kind.forward).parameters for kind in type(decoder).__mro__ if issubclass(kind, Module)
+    )
+    named = {
+        "inputs_embeds" if inputs.is_floating_point() else "input_ids": inputs,
+        "cache" if is_new else "past_key_values": cache,
+    }
+    states: Tensor = decoder(attention_mask=mask, position_ids=positions, use_cache=True, **named)[0]
+    return states
 
 
 def _empty(like: Tensor, columns: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from expound.models.cache import new_cache
+from expound.models.cache import new_cache, run_decoder
 from expound.models.head import FrozenHead
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings
@@ -154,7 +154,7 @@ class _Live:
         tokens, mask = (part.to(self.device) for part in left_padded(prompts, speaker.pad_token))
         chosen = torch.tensor(list(rows), device=self.device)
         self.mask, self.position = mask, positions_of(mask)
-        hidden = self._run(tokens)
+        hidden = run_decoder(speaker.decoder, tokens, self.mask, self.position, self.cache)
         self.cache.batch_select_indices(chosen)
         self.mask, self.position, self.hidden = self.mask[chosen], self.position[chosen, -1:], hidden[chosen, -1]
 
@@ -174,17 +174,8 @@ class _Live:
         """Read one more token of each row."""
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
         self.position = self.position + 1
-        self.hidden = self._run(tokens[:, None].to(self.device))[:, -1]
-
-    def _run(self, tokens: Tensor) -> Tensor:
-        states: Tensor = self.speaker.decoder(
-            input_ids=tokens,
-            attention_mask=self.mask,
-            position_ids=self.position,
-            past_key_values=self.cache,
-            use_cache=True,
-        )[0]
-        return states
+        said = tokens[:, None].to(self.device)
+        self.hidden = run_decoder(self.speaker.decoder, said, self.mask, self.position, self.cache)[:, -1]
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad_token: int) -> tuple[Tensor, Tensor]:

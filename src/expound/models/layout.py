@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 
-from expound.models.cache import new_cache
+from expound.models.cache import new_cache, run_decoder
 from expound.models.cut import tapped
 from expound.models.decoding import left_padded, positions_of
 from expound.models.head import FrozenHead, logprobs_at
@@ -77,12 +77,12 @@ def run_layout(decoder: PreTrainedModel, layout: Layout, values: Tensor, cache: 
     `cache` decides whether gradients flow.
     """
     positions = positions_of(layout.prompt_mask)
-    prompts = _run(decoder, values[layout.prompts], layout.prompt_mask, positions, cache)
+    prompts = run_decoder(decoder, values[layout.prompts], layout.prompt_mask, positions, cache)
     cache.batch_select_indices(layout.prompt_of)
     steps = torch.arange(1, layout.responses.shape[1] + 1, device=positions.device)
     positions = positions[layout.prompt_of, -1:] + steps
     mask = torch.cat([layout.prompt_mask[layout.prompt_of], torch.ones_like(layout.responses)], dim=1)
-    return prompts, _run(decoder, values[layout.responses], mask, positions, cache)
+    return prompts, run_decoder(decoder, values[layout.responses], mask, positions, cache)
 
 
 def predicting(layout: Layout, prompts: Tensor, responses: Tensor) -> list[Tensor]:
@@ -130,16 +130,3 @@ def read_responses(trunk: PreTrainedModel, rollouts: Rollouts, first: int) -> Te
                 found[episode] = below[-1][row, : layout.lengths[row]].mean(dim=0)
             below.clear()
     return torch.stack([found[episode] for episode in range(rollouts.episodes)]).float()
-
-
-def _run(decoder: PreTrainedModel, inputs: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
-    is_tokens = not inputs.is_floating_point()
-    states: Tensor = decoder(
-        input_ids=inputs if is_tokens else None,
-        inputs_embeds=None if is_tokens else inputs,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-    )[0]
-    return states
