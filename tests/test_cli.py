@@ -120,7 +120,7 @@ MISTAKES = [
     ("init new --prompts blank.jsonl", ["PromptError: blank.jsonl: line 1: 'text' is missing or empty"]),
     ("init new --prompts letter.txt", ["PromptError: letter.txt is not UTF-8 at byte 2", "Save it as UTF-8."]),
     ("init new --prompts prompts.md", ["PromptError: prompts.md is no prompt file", ".jsonl, .csv, .txt"]),
-    ("init new --example nope", ["InputError: there is no example 'nope'", "There are: answer."]),
+    ("init new --example nope", ["InputError: there is no example 'nope'", "There are: answer, diagnosis"]),
     ("init new --example answer --prompts good.jsonl", ["InputError: the example 'answer' brings its own"]),
     ("init new --task nope --prompts good.jsonl", ["TaskError: there is no task 'nope'"]),
     ("report project", ["ProjectNotFound: no round has begun yet", "expound run project"]),
