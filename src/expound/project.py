@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -33,6 +31,7 @@ from expound.errors import (
     TrainingStopped,
 )
 from expound.files import locked, read_text, write_file
+from expound.machine import free_cores, versions
 from expound.panel.function import (
     OwnFunction,
     RankingFunction,
@@ -71,7 +70,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OfRound = TypeVar("OfRound", Settlement, RewardCard, PolicyRecord)
 LOG = "log.jsonl"
-VERSIONS_OF = ("expound", "torch", "transformers", "numpy", "scipy")
 AT_ONCE = ("project.name", "project.model", "site.host", "site.port")
 """Keys that no round freezes: they change nothing of what is learnt. Another model is refused by its identity."""
 
@@ -486,26 +484,3 @@ def read_settings(folder: Path) -> Settings:
             f"{folder.resolve()} has no project.toml.",
             "Name a project folder, or make one with 'expound init FOLDER --example answer'.",
         ) from error
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on."""
-    found = {}
-    for name in VERSIONS_OF:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
-
-
-def free_cores() -> int:
-    """Return the cores that this process may use, or fewer where OMP_NUM_THREADS says that others keep them busy.
-
-    Threads on busy cores spin: sampling with two threads on crowded cores fell to a third of its speed.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdigit() and int(wanted) > 0:
-        return min(cores, int(wanted))
-    return cores
