@@ -122,7 +122,7 @@ MISTAKES = [
     ("init new --prompts prompts.md", ["PromptError: prompts.md is no prompt file", ".jsonl, .csv, .txt"]),
     ("init new --example nope", ["InputError: there is no example 'nope'", "There are: answer, diagnosis"]),
     ("init new --example answer --prompts good.jsonl", ["InputError: the example 'answer' brings its own"]),
-    ("init new --task nope --prompts good.jsonl", ["TaskError: there is no task 'nope'"]),
+    ("init new --task diagnosi --prompts good.jsonl", ["TaskError: there is no task 'diagnosi'"]),
     ("report project", ["ProjectNotFound: no round has begun yet", "expound run project"]),
     ("settle project --round 3", ["ProjectNotFound: there is no round 3 in project"]),
     ("export project good.jsonl", ["ModelRefused: good.jsonl is there already"]),

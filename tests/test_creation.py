@@ -85,10 +85,13 @@ def test_every_example_is_a_project(tmp_path: Path) -> None:
         assert shown.endswith(f"Next: expound run {folder}")
 
 
-def test_the_examples_differ_in_name_task_and_prompts_alone(tmp_path: Path) -> None:
+def test_the_examples_differ_in_name_task_prompts_and_criteria_alone(tmp_path: Path) -> None:
     """What is found with one can be set beside what is found with another."""
     found = [read_settings(make(tmp_path / example, example=example)) for example in examples()]
-    assert all(one.model_copy(update={"project": found[0].project}) == found[0] for one in found)
+    asked = [one.asking.model_copy(update={"criteria": ()}) for one in found]
+    assert all(one == asked[0] for one in asked)
+    same = {"project": found[0].project, "asking": found[0].asking}
+    assert all(one.model_copy(update=same) == found[0] for one in found)
     assert len({one.project.name for one in found}) == len(found)
     assert {one.project.model for one in found} == {found[0].project.model}
 
