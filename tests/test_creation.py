@@ -126,6 +126,19 @@ def test_the_next_step_of_an_edited_task_is_to_run_it(tmp_path: Path) -> None:
     assert shown.splitlines()[-1] == f"Next: expound run {folder}"
 
 
+def test_a_long_prompt_is_previewed_in_part(tmp_path: Path) -> None:
+    long = {"text": "Why?", "source": "The valve was closed. " * 2000}
+    shown = preview(make(tmp_path / "project", long, "How?"))
+    assert len(shown) < 3000
+    assert "characters in all)" in shown
+
+
+def test_a_file_holds_no_folder(tmp_path: Path) -> None:
+    held = write(tmp_path / "thesis.txt", "years of work")
+    with pytest.raises(ProjectNotFound, match=r"thesis.txt is a file, so that no folder can be made in it"):
+        make(held / "deep" / "project", "Why?", "How?")
+
+
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     held = write(tmp_path / "held" / "thesis.txt", "years of work")
     for folder in (held.parent, held):
@@ -140,11 +153,12 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
         ((), {}, PromptError, "none were given.*--example answer"),
         (("Why?",), {"task": "anser"}, TaskError, "no task 'anser'.*Did you mean 'answer'"),
         (("Why?",), {"task": "my/task.toml"}, TaskError, "cannot be called 'my/task.toml'"),
-        (("Why?",), {"task": "incident"}, PromptError, "none of the 1 prompts is of split 'held_out'"),
+        (("Why?",), {"task": "incident"}, PromptError, "needs at least two prompts, and there is 1"),
         ((), {"example": "nope"}, InputError, "no example 'nope'.*There are: answer"),
         (("Why?", "Why?"), {}, PromptError, "asks the same as"),
         (({"txt": "Why?"},), {}, PromptError, "no column 'txt'.*Did you mean 'text'"),
-        (("Why?",), {}, PromptError, "none of the 1 prompts is of split 'held_out'"),
+        (("Why?",), {}, PromptError, "needs at least two prompts, and there is 1"),
+        ((5,), {}, PromptError, "5 is no prompt"),
         (("  ",), {}, PromptError, "'text' is missing or empty"),
         ((Path("nowhere.jsonl"),), {}, PromptError, "no prompt file nowhere.jsonl"),
     ],

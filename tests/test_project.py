@@ -293,8 +293,9 @@ def test_settings_that_cannot_run_begin_no_round(
 
 
 def test_prompts_without_a_split_to_measure_on_begin_no_round(folder: Path) -> None:
-    (folder / "prompts" / "prompts.jsonl").write_text('{"text": "Why?", "split": "train"}\n', encoding="utf-8")
-    with opened(folder) as project, pytest.raises(PromptError, match=r"none of the 1 prompts is of split 'held_out'"):
+    lines = [f'{{"text": "{word}?", "split": "train"}}\n' for word in ("Why", "How")]
+    (folder / "prompts" / "prompts.jsonl").write_text("".join(lines), encoding="utf-8")
+    with opened(folder) as project, pytest.raises(PromptError, match=r"none of the 2 prompts is of split 'held_out'"):
         project.open_round()
 
 

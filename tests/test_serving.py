@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from expound.errors import PortInUse
+from expound.errors import PortInUse, SettingsError
 from expound.project import Project, open_project
 from expound.records import Rater
 from expound.reporting.progress import PlainProgress
@@ -52,12 +52,6 @@ def test_the_link_is_offered_until_its_rater_has_come_in(project: Project, admis
     assert f"{ADDRESS}/rate" in announced(project)
 
 
-def test_no_link_is_offered_where_the_owner_has_invited_somebody(project: Project, admission: Admission) -> None:
-    admission.invite("Ana")
-    assert TOKEN.findall(announced(project)) == []
-    assert [rater.name for rater in project.book.raters()] == ["Ana"]
-
-
 def test_a_judge_is_nobody_who_has_come_in(project: Project) -> None:
     project.book.add(Rater("judge-m", "m", "judge"))
     assert len(TOKEN.findall(announced(project))) == 1
@@ -73,6 +67,23 @@ def test_an_invitation_leads_to_the_address_of_the_site(host: str, shown: str, p
     project.settings = project.settings.model_copy(update={"site": site})
     assert invite_link(project, "Ana", 1).startswith(f"http://{shown}:8800/join/")
     assert invite_link(project, "Ana", 1, 4711).startswith(f"http://{shown}:4711/join/")
+
+
+@pytest.mark.parametrize("host", ["no.such.host.example", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_no_matter_of_ports(host: str) -> None:
+    with pytest.raises(SettingsError, match=rf"\[site\] host = '{host}' is no address of this machine"):
+        bind(SiteSettings(host=host, port=0))
+
+
+def test_the_owners_link_stays_until_somebody_has_come_in(project: Project, admission: Admission) -> None:
+    """Inviting others closes no door: nobody has come in yet."""
+    admission.invite("Dora")
+    assert TOKEN.search(announced(project))
+    assert TOKEN.search(announced(project)), "nor does saying it once"
+    redeemed = admission.redeem(admission.invite("Dora"))
+    assert redeemed is not None
+    admission.start(redeemed[1], "en")
+    assert not TOKEN.search(announced(project))
 
 
 def test_a_taken_port_is_named(project: Project) -> None:

@@ -234,13 +234,16 @@ def explain(
     """Explain something with the tuned policy."""
     shown = progress_for(sys.stderr)
     passage = _passage(source)
-    typer.echo(
-        expound.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown)
-    )
+    said = expound.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown)
+    typer.echo(said)
+    if not said:
+        typer.echo("The model ended at once: its explanation is empty.", err=True)
 
 
 def _passage(source: str) -> str:
     if not source or len(source) > LONGEST_NAME or not Path(source).is_file():
+        if source and Path(source).suffix and not any(map(str.isspace, source)):
+            typer.echo(f"There is no file {source}: these words are taken as the passage.", err=True)
         return source
     return read_text(Path(source), InputError)
 

@@ -21,6 +21,9 @@ from expound.tasks.kinds import OWN_FILE, built_in, is_untouched, skeleton
 from expound.tasks.kinds import load as load_task
 from expound.tasks.material import SPLITS, check_splits, read_prompts
 
+SHOWN = 1500
+"""Characters of a prompt that a preview shows."""
+
 Given = str | Path | Mapping[str, Json]
 SAMPLES = "prompts/samples.jsonl"
 SAMPLE_PROMPTS: tuple[Mapping[str, Json], ...] = (
@@ -67,6 +70,9 @@ def create(folder: Path, *, task: str, model: str, prompts: Sequence[Given], exa
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProjectNotFound(f"{folder} is there already and not empty.", "Name a folder that does not exist yet.")
+    beneath = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not beneath.is_dir():
+        raise ProjectNotFound(f"{beneath} is a file, so that no folder can be made in it.", "Name another folder.")
     # An empty folder stays what it is, since a shell may stand in it: the project is made inside and moved up.
     target = folder / "project" if folder.is_dir() else folder
     with staged_folder(target) as staging:
@@ -129,6 +135,10 @@ def _begin_task(task: str, target: Path, *, has_prompts: bool) -> None:
 
 
 def _columns(given: str | Mapping[str, Json]) -> Mapping[str, Json]:
+    if not isinstance(given, str | Mapping):
+        raise PromptError(
+            f"{given!r} is no prompt.", "Give a text, an object with 'text', or the path of a prompt file."
+        )
     return {"text": given} if isinstance(given, str) else given
 
 
@@ -154,7 +164,9 @@ def preview(folder: Path, first: int = 3) -> str:
     shown = []
     for prompt in prompts[:first]:
         conversation = task.render(prompt)
-        shown.append(f"--- {prompt.name}\n[system] {conversation.system}\n[user] {conversation.user}")
+        user, size = conversation.user, len(conversation.user)
+        user = user if size <= SHOWN else f"{user[:SHOWN]} … ({size} characters in all)"
+        shown.append(f"--- {prompt.name}\n[system] {conversation.system}\n[user] {user}")
     counts = {split: sum(prompt.split == split for prompt in prompts) for split in SPLITS}
     spread = ", ".join(f"{count} {split.replace('_', '-')}" for split, count in counts.items())
     shown.append(f"\n{len(prompts)} prompts: {spread}.\n{_next_step(folder, settings.project.task)}")

@@ -113,7 +113,9 @@ def json_lines(path: Path, error: type[InputError]) -> Iterator[tuple[int, dict[
             try:
                 value = _object(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
             except ValueError as trouble:
-                raise error(f"{path}: line {number}: {trouble}.", "Mend or remove that line.") from trouble
+                is_encoding = isinstance(trouble.__cause__, UnicodeDecodeError)
+                remedy = "Save the file as UTF-8." if is_encoding else "Mend or remove that line."
+                raise error(f"{path}: line {number}: {trouble}.", remedy) from trouble
             if value is not None:
                 yield number, value
 

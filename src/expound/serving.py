@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
@@ -27,7 +28,7 @@ WHAT_COMES = (
 
 
 def bind(settings: SiteSettings, port: int | None = None) -> socket.socket:
-    """Return a listening socket. Errors: PortInUse."""
+    """Return a listening socket. Errors: PortInUse; SettingsError for a host that is not this machine's."""
     wanted = settings.port if port is None else port
     listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,6 +37,11 @@ def bind(settings: SiteSettings, port: int | None = None) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SettingsError(
+                f"[site] host = '{settings.host}' is no address of this machine ({error.strerror}).",
+                "Set it to 127.0.0.1, or to this machine's address in the network of those who judge.",
+            ) from error
         raise PortInUse(
             f"port {wanted} on {settings.host} cannot be used: {error.strerror}.",
             "Choose another with --port, or set [site] port in project.toml (0 takes any free one).",
@@ -132,11 +138,11 @@ def _wait_until_up(child: subprocess.Popen[bytes], address: str) -> None:
 
 
 def announce(project: Project, address: str, progress: Progress) -> None:
-    """Say where the site is and how to come in; the link is repeated until its rater has come in."""
+    """Say where the site is and how to come in; the link is repeated until somebody has come in."""
     port = int(address.rsplit(":", 1)[1])
     progress.say(f"The rating site is at {address} as long as this command runs.")
     raters = [rater for rater in project.book.raters() if rater.source == "people"]
-    if all(rater.name == FIRST_RATER and not rater.locale for rater in raters):
+    if not any(rater.locale for rater in raters):
         progress.say("Open this link in a browser to judge; it works once:")
         progress.say(f"  {invite_link(project, FIRST_RATER, 14, port)}")
     else:

@@ -42,6 +42,12 @@ class ProjectSettings(Section):
     prompts: str = Field("prompts/*", description="Prompt files, relative to the project folder.")
     seed: int = Field(0, ge=0, description="Everything random follows from it.")
 
+    @model_validator(mode="after")
+    def _prompts_inside(self) -> ProjectSettings:
+        if self.prompts.startswith("/"):
+            raise ValueError(f"prompts = '{self.prompts}' is absolute; name the files from the project folder on")
+        return self
+
 
 class PanelSettings(Section):
     """Who judges."""

@@ -207,7 +207,7 @@ def test_a_card_and_a_tuning_of_an_older_version_are_shown_without_what_they_lac
     [
         ("better", "Tuned preferred in 74% [61%, 87%] of held-out comparisons"),
         ("not_better", "Tuned preferred in 50% [46%, 54%] of held-out comparisons"),
-        ("too_little", "Tuned preferred in 60% of held-out comparisons"),
+        ("too_little", "Too few held-out prompts to say; tuned preferred in 60% of comparisons"),
     ],
 )
 def test_people_without_gold(outcome: Outcome, heading: str, tmp_path: Path) -> None:

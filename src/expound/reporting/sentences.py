@@ -54,6 +54,8 @@ def _told(known: Known) -> str:
         return f"round {known.round} is not decided yet"
     interval = known.evaluation.interval
     range_ = f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else ""
+    if interval is None:
+        return f"too few held-out prompts to say; tuned preferred in {known.evaluation.win_rate:.0%} of comparisons"
     return f"tuned preferred in {known.evaluation.win_rate:.0%}{range_} of held-out comparisons"
 
 

@@ -73,6 +73,11 @@ def parse_prompt(columns: Mapping[str, Json], where: str, name: str) -> Prompt:
 
 def check_splits(prompts: Sequence[Prompt]) -> None:
     """Errors: PromptError when there is nothing to learn from, or nothing to measure on."""
+    if len(prompts) < len(SPLITS):
+        raise PromptError(
+            f"a project needs at least two prompts, and there {'is 1' if prompts else 'are none'}.",
+            "Add prompts: one to learn from and one to measure on, at the least. A .txt file is one prompt.",
+        )
     for split in SPLITS:
         if all(prompt.split != split for prompt in prompts):
             raise PromptError(
