@@ -28,11 +28,7 @@ MISTAKES = [
         CHANGE,
     ),
     ("[asking]\noverlap = 21", "[asking] overlap: Input should be less than or equal to 20 (given: 21).", CHANGE),
-    (
-        '[project]\nname = "n"\ntask = "answer"\nmodel = "m"\nprompts = "/etc/*"',
-        "prompts = '/etc/*' is absolute",
-        CHANGE,
-    ),
+    ('prompts = "/etc/*"', "prompts = '/etc/*' is absolute", CHANGE),
     ("[asking]\noverlap = true", "[asking] overlap: Input should be a valid integer (given: True).", CHANGE),
     ("[asking]\noverlap = 2.5", "[asking] overlap: Input should be a valid integer (given: 2.5).", CHANGE),
     (
