@@ -151,11 +151,9 @@ def plan(folder: Path, progress: Progress) -> Plan:
     program = probe.resident()  # the libraries are there, the model is not
     with open_project(folder, progress, lock=False) as project:
         latest, settings = project.latest_round(), project.in_force
-        is_open = latest is not None and all(one.round != latest.number for one in project.book.decisions())
-        number = 1 if latest is None else latest.number + (not is_open)
-        prompts = project.load_prompts()
-        if latest is not None and is_open:
-            prompts = tuple(one for one in project.book.prompts() if one.id in set(latest.prompts))
+        number, prompts = 1 if latest is None else latest.number + 1, project.load_prompts()
+        if latest is not None and project.is_open(latest):
+            number, prompts = latest.number, project.prompts(None, latest)
         return _plan(project, settings, Round(number, settings.project.seed, dump(settings), ""), prompts, program)
 
 

@@ -99,9 +99,10 @@ class Project:
     def in_force(self) -> Settings:
         """Return the frozen settings of the open round, or those of project.toml where none is open."""
         latest = self.latest_round()
-        return self.settings_of(latest) if latest is not None and self._is_open(latest) else self.settings
+        return self.settings_of(latest) if latest is not None and self.is_open(latest) else self.settings
 
-    def _is_open(self, current: Round) -> bool:
+    def is_open(self, current: Round) -> bool:
+        """Return whether the round is not decided yet."""
         return all(decision.round != current.number for decision in self.book.decisions())
 
     def load_prompts(self) -> tuple[Prompt, ...]:
@@ -121,14 +122,15 @@ class Project:
             prompt_ids(self.loaded, self.task.render(prompt), prompt.name, self.settings.sampling.max_new_tokens)
         return prompts
 
-    def prompts(self, split: Split, current: Round) -> tuple[Prompt, ...]:
-        """Return the prompts of a split that were in the prompt files when the round began."""
-        return tuple(prompt for prompt in self.book.prompts(split) if prompt.id in set(current.prompts))
+    def prompts(self, split: Split | None, current: Round) -> tuple[Prompt, ...]:
+        """Return the prompts, of one split or all, that were in the prompt files when the round began."""
+        known = frozenset(current.prompts)
+        return tuple(prompt for prompt in self.book.prompts(split) if prompt.id in known)
 
     def open_round(self) -> Round:
         """Return the round that is not decided yet, or open the next one and freeze its settings."""
         latest = self.latest_round()
-        if latest is not None and self._is_open(latest):
+        if latest is not None and self.is_open(latest):
             check_goes_on(latest.number, self.settings_of(latest).panel.function, self._function)
             self._tell_changed(latest)
             return latest
@@ -194,7 +196,7 @@ class Project:
             what = f"there is no round {wanted} in {self.folder}." if number else "no round has begun yet."
             known = f"There are rounds 1 to {max(rounds)}." if rounds else self._first("run")
             raise ProjectNotFound(what, known)
-        if number is None and self._is_open(rounds[wanted]):
+        if number is None and self.is_open(rounds[wanted]):
             self._tell_changed(rounds[wanted])
         return rounds[wanted]
 
@@ -265,7 +267,7 @@ class Project:
         """
         task, latest = load_task(self.in_force.project.task, self.folder), self.latest_round()
         is_own = task.name not in built_in()
-        if is_own and latest and self._is_open(latest) and latest.task != content_id(task.model_dump_json()):
+        if is_own and latest and self.is_open(latest) and latest.task != content_id(task.model_dump_json()):
             raise TaskError(
                 f"{OWN_FILE} has changed since round {latest.number} began.",
                 "Put it back as it was until the round is decided; then change it for the next.",

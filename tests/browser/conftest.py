@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, ViewportSize, sync_playwright
 
+from expound.records import Answer
 from expound.store.admission import Admission
 from expound.store.book import open_book
 from tests.support.site import FERRY, JAM, TestSite, site_above
@@ -25,6 +26,7 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 PATIENCE_SECONDS = 20.0
+WIDE = ViewportSize(width=1280, height=900)
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +56,11 @@ class Served:
     def invite(self, name: str = "Ana") -> str:
         """Return the link of a new invitation."""
         return f"{self.address}/join/{self.site.admission.invite(name)}"
+
+    def answers(self) -> list[Answer]:
+        """Return the answers of everybody, oldest first."""
+        book = self.site.book
+        return [answer for rater in book.raters() for answer in reversed(book.answers(rater.id))]
 
 
 @pytest.fixture
@@ -92,6 +99,13 @@ class Seen:
     def complaints(self) -> list[str]:
         """Return what the console said, but for the network's own words about refused forms."""
         return [line for line in self.said if "the server responded with a status of 4" not in line]
+
+
+@pytest.fixture
+def wide(chromium: Browser) -> Iterator[Seen]:
+    """Give a page of a desk's width."""
+    with chromium.new_context(viewport=WIDE, locale="en-GB") as context:
+        yield watch(context.new_page())
 
 
 def watch(page: Page) -> Seen:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, ViewportSize
 
-from expound.records import Answer, Comparison
-from tests.browser.conftest import Seen, Served, watch
+from expound.records import Comparison
+from tests.browser.conftest import WIDE, Seen, Served, watch
 from tests.support.site import BAKERY, Case
 
 pytestmark = pytest.mark.browser
 
-WIDE = ViewportSize(width=1280, height=900)
 PHONE = ViewportSize(width=390, height=844)
 NARROWEST = ViewportSize(width=320, height=600)
 HOSTILE = Case(
@@ -25,22 +23,10 @@ HOSTILE = Case(
 )
 
 
-@pytest.fixture
-def wide(chromium: Browser) -> Iterator[Seen]:
-    with chromium.new_context(viewport=WIDE, locale="en-GB") as context:
-        yield watch(context.new_page())
-
-
-def answers(served: Served) -> list[Answer]:
-    """Return the answers of everybody, oldest first."""
-    book = served.site.book
-    return [answer for rater in book.raters() for answer in reversed(book.answers(rater.id))]
-
-
 def said(served: Served) -> list[tuple[str, str, int]]:
     """Return what was judged as (text on the left, text on the right, choice), oldest first."""
     texts = {response.id: response.text for response in served.site.book.responses()}
-    judgments = [judgment for answer in answers(served) for judgment in answer.judgments]
+    judgments = [judgment for answer in served.answers() for judgment in answer.judgments]
     return [(texts[one.left], texts[one.right], one.choice) for one in judgments if isinstance(one, Comparison)]
 
 
@@ -66,10 +52,11 @@ def test_by_mouse(wide: Seen, served: Served) -> None:
     for label, choice in (("B is better", 1), ("About the same", 0)):
         expected.append((*shown(wide), choice))
         wide.page.get_by_role("radio", name=label).click()
-        wide.page.get_by_role("button", name="Save").click()
+        with wide.page.expect_navigation():
+            wide.page.get_by_role("button", name="Save").click()
     wide.page.wait_for_selector("text=Nothing to judge right now")
     assert said(served) == expected
-    first = answers(served)[0]
+    first = served.answers()[0]
     assert first.device == "wide"
     assert first.judgments[0].seconds is not None
     assert first.judgments[0].shown_at is not None
@@ -103,7 +90,7 @@ def test_enter_without_a_choice_saves_nothing_and_keys_are_off_while_typing(wide
     wide.page.get_by_role("radio", name="A is better").click()
     with wide.page.expect_navigation():
         wide.page.get_by_role("button", name="Save").click()
-    assert answers(served)[0].judgments[0].comment == "1 2 3\n"
+    assert served.answers()[0].judgments[0].comment == "1 2 3\n"
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -151,12 +138,12 @@ def test_without_scripts(chromium: Browser, served: Served, viewport: ViewportSi
         seen.page.get_by_role("button", name="Save").click()
         seen.page.wait_for_selector("text=Saved.")
         assert said(served) == [expected]
-        assert (answers(served)[0].device, answers(served)[0].judgments[0].seconds) == ("", None)
+        assert (served.answers()[0].device, served.answers()[0].judgments[0].seconds) == ("", None)
         seen.page.get_by_text("I cannot judge this one").click()
         seen.page.get_by_role("radio", name="The subject").click()
         seen.page.get_by_role("button", name="Skip").click()
         seen.page.wait_for_selector("text=Nothing to judge right now")
-        assert len(answers(served)) == 2
+        assert len(served.answers()) == 2
         assert_clean(seen, served)
 
 
@@ -170,7 +157,7 @@ def test_on_a_phone_by_touch(chromium: Browser, served: Served) -> None:
         with seen.page.expect_navigation():
             seen.page.get_by_role("button", name="保存").tap()
         assert said(served) == [expected]
-        assert (answers(served)[0].device, answers(served)[0].locale) == ("narrow", "zh")
+        assert (served.answers()[0].device, served.answers()[0].locale) == ("narrow", "zh")
         assert_clean(seen, served)
 
 
@@ -257,7 +244,7 @@ def test_an_answer_is_changed_from_the_next_page(wide: Seen, served: Served) -> 
     wide.page.get_by_role("radio", name="B is better").click()
     with wide.page.expect_navigation():
         wide.page.get_by_role("button", name="Save").click()
-    assert [(one.revision, one.judgments[0].revision) for one in answers(served)][-1] == (1, 1)
+    assert [(one.revision, one.judgments[0].revision) for one in served.answers()][-1] == (1, 1)
     assert said(served)[-1] == (left, right, 1)
 
 

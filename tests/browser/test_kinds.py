@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, ViewportSize
 
-from expound.records import Answer, Comparison, Ranking, Rating
+from expound.records import Comparison, Ranking, Rating
 from expound.rubric import Criterion
-from tests.browser.conftest import Seen, Served, watch
+from tests.browser.conftest import WIDE, Seen, Served, watch
 from tests.support.site import CRITERIA, FERRY, KILN, Several
 
 pytestmark = pytest.mark.browser
 
-WIDE = ViewportSize(width=1280, height=900)
 MIDDLE = ViewportSize(width=820, height=1100)
 PHONE = ViewportSize(width=390, height=844)
 NARROWEST = ViewportSize(width=320, height=600)
@@ -50,21 +49,10 @@ def asked(served: Served) -> Served:
     return served
 
 
-@pytest.fixture
-def wide(chromium: Browser) -> Iterator[Seen]:
-    with chromium.new_context(viewport=WIDE, locale="en-GB") as context:
-        yield watch(context.new_page())
-
-
-def answers(served: Served) -> list[Answer]:
-    book = served.site.book
-    return [answer for rater in book.raters() for answer in reversed(book.answers(rater.id))]
-
-
 def stored(served: Served) -> Chosen:
     """Return what stands in the book."""
     texts, chosen = {response.id: response.text for response in served.site.book.responses()}, Chosen()
-    for judgment in (judgment for answer in answers(served) for judgment in answer.judgments):
+    for judgment in (judgment for answer in served.answers() for judgment in answer.judgments):
         match judgment:
             case Comparison():
                 chosen.comparisons[texts[judgment.left]] = judgment.choice
@@ -152,8 +140,8 @@ def test_by_mouse(chromium: Browser, asked: Served, scripts: bool, language: Lit
         seen.come_in(asked.invite())
         expected = walk(seen, point_at("click", language), save_by_button)
         assert stored(asked) == expected
-        assert {answer.device for answer in answers(asked)} == {"wide" if scripts else ""}
-        timed = {judgment.seconds is not None for answer in answers(asked) for judgment in answer.judgments}
+        assert {answer.device for answer in asked.answers()} == {"wide" if scripts else ""}
+        timed = {judgment.seconds is not None for answer in asked.answers() for judgment in answer.judgments}
         assert timed == {scripts}
         assert_clean(seen, asked)
 
@@ -166,7 +154,7 @@ def test_by_touch_on_a_phone(chromium: Browser, asked: Served, language: Literal
         seen.come_in(asked.invite())
         expected = walk(seen, point_at("tap", language), lambda page: page.locator("button.main").tap())
         assert stored(asked) == expected
-        assert {(answer.device, answer.locale) for answer in answers(asked)} == {("narrow", language)}
+        assert {(answer.device, answer.locale) for answer in asked.answers()} == {("narrow", language)}
         assert_clean(seen, asked)
 
 
@@ -325,11 +313,11 @@ def test_the_order_is_told_in_words(wide: Seen, asked: Served) -> None:
 def test_enter_before_all_points_are_chosen_leads_to_the_first_gap(wide: Seen, asked: Served) -> None:
     page = open_kind(wide, asked, "rating")
     page.wait_for_selector("[data-keys]")
-    before = len(answers(asked))
+    before = len(asked.answers())
     for key in ("5", "Enter"):
         page.keyboard.press(key)
     assert focused(page) == "q-rate-1"
-    assert len(answers(asked)) == before
+    assert len(asked.answers()) == before
     assert page.locator(":checked").count() == 1
 
 

@@ -19,20 +19,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ViewportSize
+from playwright.sync_api import Browser
 
 from expound import api
 from expound.project import Project, open_project
 from expound.records import Comparison
 from expound.reporting.progress import PlainProgress
-from tests.browser.conftest import Seen, watch
+from tests.browser.conftest import WIDE, Seen, watch
 from tests.support.projects import Shape, make_project
 
 pytestmark = pytest.mark.browser
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+(?=[\s.]|$)")
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/join/\S+")
-WIDE = ViewportSize(width=1280, height=900)
 SHAPE = Shape(panel="people", updates=4, count=8)
 PATIENCE_SECONDS = 100.0
 LIMIT_SECONDS = 20 * 60

@@ -103,7 +103,7 @@ def test_a_judge_is_called_a_judge_everywhere(project: Project, alone: Path) -> 
     (decision,) = project.book.decisions()
     assert "a model judge preferred" in decision.sentence
     page = (alone / "report.html").read_text(encoding="utf-8")
-    assert "Model judge: tuned preferred" in page
+    assert "Model judge: too few held-out prompts to say; tuned preferred in" in page
     assert "No person judged anything: a model did" in page
     assert '<strong class="tag">model judge</strong>' in page
     assert "people preferred" not in page

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from expound.errors import JudgmentError
 from expound.records import Prompt, Response
 from expound.tasks.imported import Feedback, Imported
 from expound.tasks.material import prompt_of
@@ -27,3 +34,12 @@ RESPONSES = (GRASS, SUGAR, LAZY, SINKS)
 def as_feedback(found: Imported) -> Feedback:
     """Return what a file gave as what a file can be made of."""
     return Feedback(found.prompts, found.responses, found.judgments)
+
+
+def assert_refused(read: Callable[[Path], object], path: Path, item: object, sentence: str) -> None:
+    """Write a file of one item and see it refused, by that sentence and the item's place."""
+    path.write_text(json.dumps([item]), encoding="utf-8")
+    with pytest.raises(JudgmentError) as caught:
+        read(path)
+    assert sentence in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: item 1")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from expound.errors import JudgmentError
 from expound.records import Check, Comparison, Edit, Judgment, Ranking, Rating, Skip
 from expound.tasks.formats import export, guess, imported
 from expound.tasks.imported import Feedback, Imported, Reading
 from expound.tasks.rows import read_rows
-from tests.support.feedback import FROST, GRASS, LAZY, NAME, PROMPTS, RESPONSES, SUGAR
+from tests.support.feedback import FROST, GRASS, LAZY, NAME, PROMPTS, RESPONSES, SUGAR, assert_refused
 
 FILES = Path(__file__).parent / "files"
 
@@ -83,12 +82,7 @@ def record(question: str, value: object, **fields: str) -> dict[str, object]:
     ],
 )
 def test_what_is_no_record(tmp_path: Path, row: object, sentence: str) -> None:
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps([row]), encoding="utf-8")
-    with pytest.raises(JudgmentError) as caught:
-        read(path)
-    assert sentence in str(caught.value)
-    assert str(caught.value).startswith(f"{path}: item 1")
+    assert_refused(read, tmp_path / "a.json", row, sentence)
 
 
 @pytest.mark.parametrize(

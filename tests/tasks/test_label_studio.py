@@ -12,7 +12,7 @@ from expound.records import Check, Comparison, Judgment, Ranking, Rating, Skip
 from expound.tasks.formats import export, guess, imported
 from expound.tasks.imported import Feedback, Imported, Reading
 from expound.tasks.rows import read_rows
-from tests.support.feedback import FROST, GRASS, LAZY, NAME, PROMPTS, RESPONSES, SUGAR
+from tests.support.feedback import FROST, GRASS, LAZY, NAME, PROMPTS, RESPONSES, SUGAR, assert_refused
 
 FILES = Path(__file__).parent / "files"
 READING = Reading(NAME, prompt="question", left="one", right="two")
@@ -88,12 +88,7 @@ def task(**result: object) -> dict[str, object]:
     ],
 )
 def test_what_is_no_task(tmp_path: Path, row: object, sentence: str) -> None:
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps([row]), encoding="utf-8")
-    with pytest.raises(JudgmentError) as caught:
-        read(path)
-    assert sentence in str(caught.value)
-    assert str(caught.value).startswith(f"{path}: item 1")
+    assert_refused(read, tmp_path / "a.json", row, sentence)
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,8 @@ def scored_sample(book: Book, round_: Round) -> tuple[Response, ...]:
     policies, found = book.policies(), book.responses("train")
     own = of_round(found, policies, round_.number)
     wanted = [*(one for one in found if one.policy == policies[0].id and one.round != round_.number), *own]
-    return tuple(one for one in wanted if one.prompt in round_.prompts)
+    known = frozenset(round_.prompts)
+    return tuple(one for one in wanted if one.prompt in known)
 
 
 def asked_once(ballots: Sequence[Ballot]) -> tuple[Ballot, ...]:
