@@ -193,7 +193,7 @@ class Project:
         rounds = {found.number: found for found in self.book.rounds()}
         wanted = number if number is not None else max(rounds, default=0)
         if wanted not in rounds:
-            what = f"there is no round {wanted} in {self.folder}." if number else "no round has begun yet."
+            what = f"there is no round {wanted} in {self.folder}." if number is not None else "no round has begun yet."
             known = f"There are rounds 1 to {max(rounds)}." if rounds else self._first("run")
             raise ProjectNotFound(what, known)
         if number is None and self.is_open(rounds[wanted]):

@@ -73,6 +73,6 @@ def _ranked(header: str) -> list[str]:
     for part in header.split(","):
         tag, _, parameter = part.strip().partition(";")
         weight = parameter.strip().removeprefix("q=") if parameter else "1"
-        if weight.replace(".", "", 1).isdigit() and float(weight) > 0:
+        if weight.replace(".", "", 1).isdecimal() and float(weight) > 0:
             weighed.append((-float(weight), len(weighed), tag.split("-")[0].lower()))
     return [code for _, _, code in sorted(weighed)]
