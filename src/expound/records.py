@@ -245,6 +245,12 @@ class Skip(Judgment):
     reason: str
 
 
+JUDGMENTS: Mapping[str, type[Judgment]] = {
+    kind.__name__.lower(): kind for kind in (Rating, Score, Comparison, Ranking, Check, Edit, Highlight, Skip)
+}
+"""The kinds of judgment by the names that rows and files give them."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a rater posts for a ballot in one go: one row of the log under one key.

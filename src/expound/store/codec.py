@@ -15,27 +15,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from expound.errors import InputError, StorageError
 from expound.records import (
+    JUDGMENTS,
     Answer,
     Ballot,
-    Check,
-    Comparison,
     Decision,
-    Edit,
     Evaluation,
-    Highlight,
     Judgment,
     PolicyRecord,
     Prompt,
-    Ranking,
     Rater,
-    Rating,
     Record,
     Response,
     RewardCard,
     Round,
-    Score,
     Settlement,
-    Skip,
     content_id,
 )
 
@@ -53,17 +46,7 @@ KINDS: Mapping[str, type[Record]] = {
     "decision": Decision,
 }
 NAMES: Mapping[type[object], str] = {kind: name for name, kind in KINDS.items()}
-LINES: Mapping[str, type[Judgment]] = {
-    "comparison": Comparison,
-    "rating": Rating,
-    "ranking": Ranking,
-    "score": Score,
-    "check": Check,
-    "edit": Edit,
-    "highlight": Highlight,
-    "skip": Skip,
-}
-LINE_NAMES: Mapping[type[object], str] = {kind: name for name, kind in LINES.items()}
+LINE_NAMES: Mapping[type[object], str] = {kind: name for name, kind in JUDGMENTS.items()}
 OF_THE_ROW = ("rater", "ballot", "revision")
 TIMELESS = {"seconds": None, "shown_at": None}
 RESTORE = "Restore expound.db from a backup, or use the version of expound that wrote it."
@@ -182,9 +165,9 @@ class _AnswerRow:
 
 def _judgment(line: dict[str, object], where: str) -> Judgment:
     kind = line.pop("kind", None)
-    if not isinstance(kind, str) or kind not in LINES:
+    if not isinstance(kind, str) or kind not in JUDGMENTS:
         raise StorageError(f"{where} holds a judgment of the unknown kind {kind!r}.", RESTORE)
-    return _read(LINES[kind], _dumps(line), where)
+    return _read(JUDGMENTS[kind], _dumps(line), where)
 
 
 def _read(kind: type[T], payload: str, where: str) -> T:
@@ -199,5 +182,5 @@ def _read(kind: type[T], payload: str, where: str) -> T:
 
 
 ADAPTERS: Mapping[type[object], TypeAdapter[object]] = {
-    kind: TypeAdapter(kind) for kind in (*KINDS.values(), *LINES.values(), _AnswerRow)
+    kind: TypeAdapter(kind) for kind in (*KINDS.values(), *JUDGMENTS.values(), _AnswerRow)
 }

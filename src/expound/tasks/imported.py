@@ -138,26 +138,19 @@ def dressed(judgment: Said, row: Row, prompt: Prompt, used: Collection[str] = ()
         prompt=prompt.id,
         source=source or judgment.source,
         split=prompt.split or judgment.split,
-        criterion=row.text("criterion") if row.has("criterion") else judgment.criterion,
-        seconds=row.seconds("seconds") if row.has("seconds") else judgment.seconds,
+        criterion=row.name("criterion") or judgment.criterion,
+        seconds=row.seconds("seconds"),
         comment=row.text_or_none("comment") if row.has("comment") else judgment.comment,
         meta={**judgment.meta, **row.without(*used, *known)},
     )
 
 
-def rater_in(row: Row, name: str, key: str = "rater") -> str:
+def rater_in(row: Row, name: str) -> str:
     """Return the rater of a row, or "file:NAME" where it names none. Errors: JudgmentError for what is no name."""
-    value = row.columns.get(key)
-    if value is None:
-        return FILE + name
+    value = row.columns.get("rater")
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return row.text(key)
-
-
-def id_in(row: Row, key: str) -> str | None:
-    """Return the id that a row gives, or None. Errors: JudgmentError."""
-    return row.text(key) if row.has(key) else None
+    return row.name("rater") or FILE + name
 
 
 def _keep(things: dict[str, Thing], thing: Thing, where: str) -> None:

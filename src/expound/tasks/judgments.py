@@ -14,6 +14,7 @@ from typing import get_args
 
 from expound.errors import JudgmentError, nearest
 from expound.records import (
+    JUDGMENTS,
     OVERALL,
     Check,
     Comparison,
@@ -37,16 +38,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 MAX_STRENGTH = 10
 MAX_LEVELS = 101  # of a scale, such as 0 to 100
 
-NAMES: Mapping[type[Judgment], str] = {
-    Rating: "rating",
-    Score: "score",
-    Comparison: "comparison",
-    Ranking: "ranking",
-    Check: "check",
-    Edit: "edit",
-    Highlight: "highlight",
-    Skip: "skip",
-}
+NAMES: Mapping[type[Judgment], str] = {kind: name for name, kind in JUDGMENTS.items()}
 ABOUT = tuple(field.name for field in dataclasses.fields(Judgment))
 SAID: Mapping[str, tuple[str, ...]] = {
     name: tuple(field.name for field in dataclasses.fields(kind) if field.name not in ABOUT)
@@ -92,13 +84,13 @@ def parse_judgment(row: Row) -> Judgment:
 def _with_circumstances(judgment: Judgment, row: Row) -> Judgment:
     return dataclasses.replace(
         judgment,
-        ballot=row.text("ballot") if row.has("ballot") else None,
-        prompt=row.text("prompt") if row.has("prompt") else None,
+        ballot=row.name("ballot"),
+        prompt=row.name("prompt"),
         split=row.word("split", SPLITS, "train"),
         round=row.integer("round", 0, LARGEST, 1),
         revision=row.integer("revision", 0, LARGEST, 0),
         source=row.word("source", SOURCES, "people"),
-        criterion=row.text("criterion") if row.has("criterion") else OVERALL,
+        criterion=row.name("criterion") or OVERALL,
         seconds=row.seconds("seconds"),
         shown_at=row.text_or_none("shown_at"),
         comment=row.text_or_none("comment"),

@@ -16,7 +16,6 @@ from expound.tasks.imported import (
     Piece,
     Reading,
     exported,
-    id_in,
     newest,
     response_in,
     texts_of,
@@ -97,7 +96,7 @@ def _item(part: Row, prompt: Prompt, reading: Reading) -> tuple[str, Response]:
     id_ = id_of(part.columns.get("id"))
     if id_ is None:
         raise part.wrong("id", "a text or a number")
-    return id_, response_in(part, prompt, part.text(key), reading.name, id_in(part, "response_id"))
+    return id_, response_in(part, prompt, part.text(key), reading.name, part.name("response_id"))
 
 
 def _annotation(annotation: Row, task: Task) -> Iterator[Told]:

@@ -20,7 +20,7 @@ from expound.records import (
     Response,
     Score,
 )
-from expound.tasks.imported import Reading, id_in, prompt_in, response_in
+from expound.tasks.imported import Reading, prompt_in, response_in
 from expound.tasks.judgments import line
 from expound.tasks.rows import Row
 
@@ -55,13 +55,13 @@ def shown_in(fields: Row, ids: Row, reading: Reading) -> Shown:
     names = [name for name, value in fields.columns.items() if isinstance(value, str)]
     if reading.prompt not in names:
         raise fields.error(f"no field '{reading.prompt}' holds the prompt", _name_them("--prompt", names))
-    prompt = prompt_in(fields, fields.text(reading.prompt), id_in(ids, "prompt_id"))
+    prompt = prompt_in(fields, fields.text(reading.prompt), ids.name("prompt_id"))
     wanted = (reading.left, reading.right, reading.response)
     found = [name for name in names if name in wanted or _NUMBERED.fullmatch(name)]
     if not found and not fields.has("items"):
         raise fields.error("no field is known to hold a response", _name_them("--left and --right", names))
     responses = {
-        name: response_in(fields, prompt, fields.text(name), reading.name, id_in(ids, f"{name}_id")) for name in found
+        name: response_in(fields, prompt, fields.text(name), reading.name, ids.name(f"{name}_id")) for name in found
     }
     single = responses.get(reading.response) or (next(iter(responses.values())) if len(responses) == 1 else None)
     return Shown(prompt, responses, responses.get(reading.left), responses.get(reading.right), single)

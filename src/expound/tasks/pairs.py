@@ -20,7 +20,6 @@ from expound.tasks.imported import (
     beside,
     dressed,
     exported,
-    id_in,
     newest,
     prompt_in,
     rater_in,
@@ -60,9 +59,9 @@ def _piece(row: Row, reading: Reading) -> Piece:
     asked, better, worse = _texts(row)
     if better.strip() == worse.strip():
         return Piece(row.where, lost=("equal_texts",))
-    prompt = prompt_in(row, asked, id_in(row, "prompt_id"))
-    chosen = response_in(row, prompt, better, reading.name, id_in(row, "chosen_id"))
-    rejected = response_in(row, prompt, worse, reading.name, id_in(row, "rejected_id"))
+    prompt = prompt_in(row, asked, row.name("prompt_id"))
+    chosen = response_in(row, prompt, better, reading.name, row.name("chosen_id"))
+    rejected = response_in(row, prompt, worse, reading.name, row.name("rejected_id"))
     first, second = sorted((chosen.id, rejected.id))
     left, right = (second, first) if int(content_id("side", first, second), 16) % 2 else (first, second)
     said = Comparison(

@@ -15,7 +15,6 @@ from expound.tasks.imported import (
     beside,
     dressed,
     exported,
-    id_in,
     newest,
     prompt_in,
     rater_in,
@@ -122,9 +121,9 @@ def read_scalar(rows: Iterable[Row], reading: Reading) -> Iterator[Piece]:
     scores: dict[str, set[float]] = {}
     for row in kept:
         if not row.has("scale") and not row.has("sd"):
-            scores.setdefault(_criterion(row), set()).add(row.number("score"))
+            scores.setdefault(row.name("criterion") or OVERALL, set()).add(row.number("score"))
     points = {criterion: points_of(found) for criterion, found in scores.items()}
-    return (_scored(row, points.get(_criterion(row)), reading) for row in kept)
+    return (_scored(row, points.get(row.name("criterion") or OVERALL), reading) for row in kept)
 
 
 def _scored(row: Row, points: Points | None, reading: Reading) -> Piece:
@@ -145,10 +144,6 @@ def _scored(row: Row, points: Points | None, reading: Reading) -> Piece:
 def write_scalar(feedback: Feedback) -> Exported:
     """Return JSON Lines of prompt, response and score: with a settlement the value with its sd, else what was said."""
     return _written(feedback, "response", _score_of_verdict, _score_of_judgment)
-
-
-def _criterion(row: Row) -> str:
-    return row.text("criterion") if row.has("criterion") else OVERALL
 
 
 def _score_of_verdict(verdict: Verdict) -> Line | str:
@@ -244,8 +239,8 @@ def _rating(row: Row, name: str, points: Points | None, rater: str) -> Rating:
 
 
 def _asked(row: Row, reading: Reading, key: str) -> tuple[Prompt, Response]:
-    prompt = prompt_in(row, words_in(row, "prompt"), id_in(row, "prompt_id"))
-    return prompt, response_in(row, prompt, words_in(row, key), reading.name, id_in(row, "response_id"))
+    prompt = prompt_in(row, words_in(row, "prompt"), row.name("prompt_id"))
+    return prompt, response_in(row, prompt, words_in(row, key), reading.name, row.name("response_id"))
 
 
 @dataclass(frozen=True)
