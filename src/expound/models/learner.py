@@ -281,7 +281,6 @@ class CheckpointKeeper:
         self._actor, self._optimisers, self._identity = actor, optimisers, identity
 
     def line(self, update: int, metrics: Mapping[str, Metric]) -> None:
-        """Keep the figures of an update in place of those of this and later updates."""
         lines = read_metrics(self._metrics, before=update) if self._metrics.exists() else []
         write_file(self._metrics, "".join(f"{json.dumps(line)}\n" for line in [*lines, metrics]))
 

@@ -123,7 +123,6 @@ class PeopleQueue:
         self._work, self._head, self._looked = Work(), -1, float("-inf")
 
     def next(self, rater: str) -> Ballot | None:
-        """Return the ballot in the rater's hands, or a new one, or None when nothing is left for them."""
         with self._lock:
             self._look()
             held = next((lease for lease in self._leases.values() if lease.rater == rater), None)
@@ -133,10 +132,6 @@ class PeopleQueue:
             return self._work.ballots[held.ballot]
 
     def open(self, rater: str, ballot: str, key: str = "") -> Opened | None:
-        """Return a ballot that is leased to the rater or was answered by them; None: not theirs.
-
-        A key that was made for them proves that they were shown it, however long ago, and names the revision.
-        """
         with self._lock:
             self._look()
             found, lease = self._work.ballots.get(ballot), self._leases.get(ballot)

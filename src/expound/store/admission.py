@@ -64,7 +64,6 @@ class Admission:
         return token
 
     def look(self, token: str) -> bool:
-        """Return whether the token would be redeemed now; changes nothing."""
         with self._book.database.read() as connection:
             return self._invited(connection, token) is not None
 
@@ -100,14 +99,12 @@ class Admission:
         return Session(row.id, rater, row.secret, row.started, row.locale)
 
     def start(self, session: Session, locale: str) -> None:
-        """Note that the rater consented and chose a language."""
         self._change(session.id, {"started": True, "locale": locale})
         rater = self._book.rater(session.rater.id)
         if rater is not None:
             self._book.add(dataclasses.replace(rater, locale=locale))
 
     def leave(self, session: Session) -> None:
-        """End the session."""
         self._write(delete(schema.session).where(schema.session.c.id == session.id))
 
     def revoke(self, rater: str) -> None:

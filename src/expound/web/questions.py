@@ -68,11 +68,9 @@ class ComparisonQuestion:
         return tuple(name for name, value in CHOICES.items() if value or self.ballot.ties)
 
     def faults(self, fields: Fields) -> tuple[Fault, ...]:
-        """Return what is missing."""
         return () if fields.get("choice") in self.choices else (Fault("q-choice", "fault_choice"),)
 
     def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:
-        """Return the comparison."""
         ballot, (left, right) = self.ballot, self.ballot.responses
         choice = CHOICES[fields["choice"]]
         return (
@@ -88,13 +86,11 @@ class ComparisonQuestion:
         )
 
     def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
-        """Return the choice of a comparison."""
         names = {value: name for name, value in CHOICES.items()}
         chosen = [names[found.choice] for found in judgments if isinstance(found, Comparison)]
         return {"choice": chosen[0]} if chosen else {}
 
     def in_words(self, fields: Fields, t: Language) -> tuple[str, ...]:
-        """Return the choice."""
         return (t(f"choice_{fields['choice']}"),) if fields.get("choice") in self.choices else ()
 
 
@@ -115,7 +111,6 @@ class RatingQuestion:
         )
 
     def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:
-        """Return a rating for each criterion."""
         (response,) = self.ballot.responses
         return tuple(
             Rating(
@@ -129,12 +124,10 @@ class RatingQuestion:
         )
 
     def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
-        """Return the points by criterion."""
         values = {found.criterion: str(found.value) for found in judgments if isinstance(found, Rating)}
         return {name: values[one.name] for name, one in self.named() if one.name in values}
 
     def in_words(self, fields: Fields, t: Language) -> tuple[str, ...]:
-        """Return a line for each criterion that has a point."""
         points = ((one, _points(one).get(fields.get(name, ""))) for name, one in self.named())
         return tuple(
             f"{told(one.question, t).text} {point.value}, {told(point.label, t).text}"
@@ -172,7 +165,6 @@ class RankingQuestion:
         return (Ranking(rater=rater, criterion=self.ballot.criterion, tiers=_tiers(self._placed(fields))),)
 
     def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
-        """Return the places by response."""
         tiers = next((found.tiers for found in judgments if isinstance(found, Ranking)), ())
         places = {response: str(place) for place, tier in enumerate(tiers, start=1) for response in tier}
         return {name: places.get(response, "none") for name, response in self.named()} if tiers else {}
