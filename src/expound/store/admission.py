@@ -11,6 +11,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection, Executable, delete, insert, select, update
 
@@ -26,14 +27,10 @@ MAX_NAME = 80
 KEYS = "keys"
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Admission:
     """Invitations and sessions of a project (fulfils ports.Admission); its secret is made at the first time."""
 
-    def __init__(self, book: LogBook, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, book: LogBook, now: Callable[[], datetime] = partial(datetime.now, UTC)) -> None:
         self._book = book
         self._now = now
         self._secret = _project_secret(book)
@@ -140,10 +137,7 @@ class Admission:
         self._write(update(schema.session).where(schema.session.c.id == id_).values(values))
 
     def _write(self, statement: Executable) -> None:
-        def work(connection: Connection) -> None:
-            connection.execute(statement)
-
-        self._book.database.write(work)
+        self._book.database.write(lambda connection: connection.execute(statement))
 
 
 def _project_secret(book: LogBook) -> bytes:

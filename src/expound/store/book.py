@@ -37,7 +37,7 @@ from expound.records import (
     Settlement,
     Split,
 )
-from expound.store.codec import ANSWER, NAMES, answer_id, decode, encode, encode_answer, identity, subject
+from expound.store.codec import ANSWER, NAMES, answer_id, decode, encode, encode_answer, identity
 from expound.store.database import BUSY_SECONDS, FILE_NAME, Database
 from expound.store.failures import storage_errors
 from expound.store.fitting import check_answer
@@ -147,12 +147,13 @@ class LogBook:
 
     def judgments(self, split: Split | None = None, *, round_: int | None = None) -> tuple[Judgment, ...]:
         with self._current() as index:
-            found = index.judgments()
-            return tuple(one for one in found if split in (None, one.split) and round_ in (None, one.round))
+            said = [judgment for answer in index.answers() for judgment in answer.judgments]
+        return tuple(one for one in said if split in (None, one.split) and round_ in (None, one.round))
 
     def answers(self, rater: str, limit: int = 50) -> tuple[Answer, ...]:
         with self._current() as index:
-            return tuple(islice(index.answers(rater), limit))
+            newest_first = reversed(index.answers())
+            return tuple(islice((answer for answer in newest_first if answer.rater == rater), limit))
 
     def answered(self) -> Mapping[str, tuple[str, ...]]:
         with self._current() as index:
@@ -293,7 +294,8 @@ def _record_row(record: Record, payload: str, earlier_rows: int) -> Row:
     # A colon, which no key of an answer may hold, keeps records and answers apart.
     key = f"{kind}:{name}" if earlier_rows == 0 else f"{kind}:{name}:{earlier_rows}"
     rater = record.id if isinstance(record, Rater) else None
-    return {"key": key, "kind": kind, "payload": payload, "id": name, "rater": rater, "object": subject(record)}
+    about = record.prompt if isinstance(record, Response | Ballot) else None
+    return {"key": key, "kind": kind, "payload": payload, "id": name, "rater": rater, "object": about}
 
 
 def _answer_row(answer: Answer) -> Row:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, ValuesView
 from typing import TypeVar
 
-from expound.records import Answer, Judgment, Record, Skip
+from expound.records import Answer, Record, Skip
 from expound.store.codec import ANSWER, KINDS, NAMES, decode, decode_answer, identity
 
 R = TypeVar("R", bound=Record)
@@ -38,13 +38,9 @@ class Index:
         found = self._records[NAMES[kind]].get(id_)
         return found if isinstance(found, kind) else None
 
-    def judgments(self) -> Iterator[Judgment]:
-        """Yield the judgments of the newest revisions, in the order of their rows."""
-        return (judgment for answer in self._answers.values() for judgment in answer.judgments)
-
-    def answers(self, rater: str) -> Iterator[Answer]:
-        """Yield the newest revisions of a rater's answers, newest row first."""
-        return (answer for answer in reversed(self._answers.values()) if answer.rater == rater)
+    def answers(self) -> ValuesView[Answer]:
+        """Return the newest revisions, in the order of their rows."""
+        return self._answers.values()
 
     def who(self, *, skipped: bool) -> Mapping[str, tuple[str, ...]]:
         """Return the raters by ballot that they skipped, or answered otherwise."""
