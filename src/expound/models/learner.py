@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from expound.errors import InputError, ModelRefused
 from expound.files import clear_staging, json_lines, write_file
-from expound.models.branches import BranchActor, live_count
+from expound.models.branches import BranchActor, LiveLayers, Render, live_count
 from expound.models.checkpoints import (
     MANIFEST,
     NAME,
@@ -43,9 +42,7 @@ from expound.ppo.tune import Learning, Metric, Outcome, TunePlan, TuneState, beg
 from expound.ppo.update import Optimisers, make_optimisers
 from expound.records import (
     Alarm,
-    Conversation,
     Example,
-    Json,
     PolicyRecord,
     Prompt,
     Response,
@@ -68,9 +65,6 @@ READ_TOGETHER = 64
 
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
-
-Render = Callable[[Prompt], Conversation]
-LiveLayers = int | Literal["third"]
 
 
 class BranchLearner:
@@ -281,8 +275,9 @@ class CheckpointKeeper:
         self._actor, self._optimisers, self._identity = actor, optimisers, identity
 
     def line(self, update: int, metrics: Mapping[str, Metric]) -> None:
-        lines = read_metrics(self._metrics, before=update) if self._metrics.exists() else []
-        write_file(self._metrics, "".join(f"{json.dumps(line)}\n" for line in [*lines, metrics]))
+        known = json_lines(self._metrics, InputError) if self._metrics.exists() else ()
+        kept = [line for _, line in known if line["update"] in range(update)]
+        write_file(self._metrics, "".join(f"{json.dumps(line)}\n" for line in [*kept, metrics]))
 
     def checkpoint(self, state: TuneState) -> None:
         """Keep the state and all tensors; of older checkpoints the last and the last quiet one stay."""
@@ -318,11 +313,6 @@ def previous_policy(task: TuneTask) -> Path | None:
     rounds = task.folder.parent.parent
     folders = [rounds / f"{number:03d}" / task.folder.name for number in range(task.round.number - 1, 0, -1)]
     return next((folder for folder in folders if (folder / MANIFEST).exists()), None)
-
-
-def read_metrics(path: Path, before: int) -> list[dict[str, Json]]:
-    """Return the lines of metrics of updates before one. Errors: InputError for a broken line."""
-    return [line for _, line in json_lines(path, InputError) if line["update"] in range(before)]
 
 
 @dataclass(frozen=True)

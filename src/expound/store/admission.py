@@ -11,7 +11,6 @@ import hmac
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 from sqlalchemy import Connection, Executable, delete, insert, select, update
 
@@ -30,7 +29,7 @@ KEYS = "keys"
 class Admission:
     """Invitations and sessions of a project (fulfils ports.Admission); its secret is made at the first time."""
 
-    def __init__(self, book: LogBook, now: Callable[[], datetime] = partial(datetime.now, UTC)) -> None:
+    def __init__(self, book: LogBook, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._book = book
         self._now = now
         self._secret = _project_secret(book)
