@@ -15,7 +15,12 @@ from expound.records import Check, CheckVerdict, PairVerdict, Rating, Verdict
 
 def majority_labels(checks: Sequence[Check]) -> tuple[CheckVerdict, ...]:
     """Return the share of votes of every category of every response, the most frequent of a response first."""
-    return tuple(verdict for own in by_criterion(checks).values() for verdict in _shares(own))
+    found: list[CheckVerdict] = []
+    for own in by_criterion(checks).values():
+        votes = collect_votes(own)
+        counts = votes.counts()
+        found += label_verdicts(votes, counts / counts.sum(axis=1, keepdims=True))
+    return tuple(found)
 
 
 def equal_pairs(judgments: Sequence[Graded]) -> tuple[PairVerdict, ...]:
@@ -23,8 +28,12 @@ def equal_pairs(judgments: Sequence[Graded]) -> tuple[PairVerdict, ...]:
 
     Errors: JudgmentError; DidNotConverge.
     """
-    compared = [(criterion, own) for criterion, own in by_view(judgments) if not all(map(_is_rating, own))]
-    return tuple(pair for criterion, own in compared for pair in _equal(criterion, own))
+    found: list[PairVerdict] = []
+    for criterion, own in by_view(judgments):
+        if not all(isinstance(one, Rating) for one in own):
+            evidence = collect(own)
+            found += pair_verdicts(criterion, evidence, fit_equal(evidence))
+    return tuple(found)
 
 
 def mean_ratings(ratings: Sequence[Rating]) -> tuple[Verdict, ...]:
@@ -33,21 +42,6 @@ def mean_ratings(ratings: Sequence[Rating]) -> tuple[Verdict, ...]:
     Where no response has two ratings, the spread of all stands in.
     """
     return tuple(verdict for criterion, own in by_criterion(ratings).items() for verdict in _means(criterion, own))
-
-
-def _is_rating(judgment: Graded) -> bool:
-    return isinstance(judgment, Rating)
-
-
-def _shares(checks: Sequence[Check]) -> tuple[CheckVerdict, ...]:
-    votes = collect_votes(checks)
-    counts = votes.counts()
-    return label_verdicts(votes, counts / counts.sum(axis=1, keepdims=True))
-
-
-def _equal(criterion: str, judgments: Sequence[Graded]) -> tuple[PairVerdict, ...]:
-    evidence = collect(judgments)
-    return pair_verdicts(criterion, evidence, fit_equal(evidence))
 
 
 def _means(criterion: str, ratings: Sequence[Rating]) -> tuple[Verdict, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, ValuesView
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from expound.records import Answer, Record, Skip
@@ -38,9 +38,9 @@ class Index:
         found = self._records[NAMES[kind]].get(id_)
         return found if isinstance(found, kind) else None
 
-    def answers(self) -> ValuesView[Answer]:
+    def answers(self) -> list[Answer]:
         """Return the newest revisions, in the order of their rows."""
-        return self._answers.values()
+        return list(self._answers.values())
 
     def who(self, *, skipped: bool) -> Mapping[str, tuple[str, ...]]:
         """Return the raters by ballot that they skipped, or answered otherwise."""

@@ -53,9 +53,9 @@ def told(texts: Mapping[str, str], language: Language) -> ProjectText:
     return ProjectText(texts[code], {"zh": "zh-Hans"}.get(code, code))
 
 
-def load_languages(folder: Path = FOLDER) -> Mapping[str, Language]:
+def load_languages() -> Mapping[str, Language]:
     """Return the languages by code, the default first."""
-    files = sorted(folder.glob("*.toml"), key=lambda path: (path.stem != DEFAULT, path.stem))
+    files = sorted(FOLDER.glob("*.toml"), key=lambda path: (path.stem != DEFAULT, path.stem))
     return {path.stem: Language(path.stem, tomllib.loads(path.read_text(encoding="utf-8"))) for path in files}
 
 
