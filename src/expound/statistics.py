@@ -81,10 +81,3 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
     centre = (share + z * z / (2 * n)) / shrink
     half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / shrink
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def sign_test(wins: int, losses: int) -> float:
-    """Return the two-sided exact p that wins and losses are equally likely; ties are left out. 1 without any."""
-    if wins + losses == 0:
-        return 1.0
-    return float(stats.binomtest(wins, wins + losses).pvalue)

@@ -109,11 +109,6 @@ def is_function_word(word: str) -> bool:
     return _plain(word) in FUNCTION_WORDS
 
 
-def content_words(text: str) -> tuple[str, ...]:
-    """List the words of text in lower case without function words; numbers stay."""
-    return tuple(word for word in lower_words(text) if word not in FUNCTION_WORDS)
-
-
 @lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """Take the common English endings off a word, so that slow, slowed, slowing and slowly are one stem."""
@@ -133,11 +128,6 @@ def _close(base: str) -> str:
     if len(base) > 3 and base[-1] == base[-2] and base[-1] not in "aeiouls":
         base = base[:-1]
     return base[:-1] if len(base) > 3 and base[-1] in "e" else base
-
-
-def stems(text: str) -> tuple[str, ...]:
-    """List the stems of the content words of text, in order."""
-    return tuple(stem(word) for word in content_words(text))
 
 
 def _number_words(tokens: Sequence[str]) -> list[str]:

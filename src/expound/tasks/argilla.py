@@ -36,7 +36,18 @@ from expound.tasks.imported import (
     whole_text,
 )
 from expound.tasks.judgments import MAX_LEVELS, NAMES, scale_in
-from expound.tasks.labelling import Shown, about, array_of, criterion_of, fields_of, id_of, scale_of, shown_in
+from expound.tasks.labelling import (
+    Shown,
+    Told,
+    about,
+    array_of,
+    criterion_of,
+    fields_of,
+    id_of,
+    rated,
+    scales_of,
+    shown_in,
+)
 from expound.tasks.rows import Row
 
 LONGEST_LABEL = 64  # what is longer, or has a line end, is a text and no category
@@ -44,7 +55,6 @@ TIE = "tie"
 OF_A_RECORD = ("id", "fields", "responses", "metadata", "suggestions", "vectors", "status", "_server_id")
 ASKED = {"comparison": "preference", "ranking": "ranking"}
 
-Told = Judgment | str  # a judgment, or the name of what has no place here
 Held = Comparison | Ranking | Rating | Check
 
 
@@ -68,12 +78,8 @@ def read_argilla(rows: Iterable[Row], reading: Reading) -> Iterator[Piece]:
     Errors: JudgmentError with the record's place.
     """
     records = [(row, tuple(_answers(row))) for row in rows]
-    given: dict[str, set[int]] = {}
-    for _, answers in records:
-        for said in answers:
-            if isinstance(said.value, int) and not isinstance(said.value, bool):
-                given.setdefault(said.question, set()).add(_stars(said))
-    scales = {question: scale_of(stars) for question, stars in given.items()}
+    numbers = (said for _, answers in records for said in answers if type(said.value) is int)
+    scales = scales_of((said.question, _stars(said).integer("value", 0, MAX_LEVELS - 1)) for said in numbers)
     return (_piece(row, answers, scales, reading) for row, answers in records)
 
 
@@ -125,19 +131,12 @@ def _judged(said: Said, shown: Shown, scales: Mapping[str, tuple[int, int]]) -> 
         case bool() | None:
             return "answers_of_another_kind"
         case int():
-            return _rating(said, shown, scales[said.question])
+            return rated(_stars(said), "value", shown, said.question, scales[said.question])
         case str():
             return _label(said.value, said.question, shown)
         case list():
             return _ranking(said, said.value, shown)
     return "answers_of_another_kind"
-
-
-def _rating(said: Said, shown: Shown, scale: tuple[int, int]) -> Told:
-    if shown.single is None:
-        return "ratings_of_no_single_response"
-    value = Row({"value": said.value}, said.row.where).integer("value", *scale)
-    return Rating(rater="", response=shown.single.id, value=value, scale=scale, criterion=criterion_of(said.question))
 
 
 def _label(label: str, question: str, shown: Shown) -> Told:
@@ -173,8 +172,8 @@ def _ranking(said: Said, values: Sequence[Json], shown: Shown) -> Told:
     return Ranking(rater="", tiers=ordered, criterion=criterion_of(said.question))
 
 
-def _stars(said: Said) -> int:
-    return Row({"value": said.value}, said.row.where).integer("value", 0, MAX_LEVELS - 1)
+def _stars(said: Said) -> Row:
+    return Row({"value": said.value}, said.row.where)
 
 
 # --- out --------------------------------------------------------------------------------------------------------

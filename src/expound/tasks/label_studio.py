@@ -22,7 +22,18 @@ from expound.tasks.imported import (
     whole_text,
 )
 from expound.tasks.judgments import MAX_LEVELS, NAMES
-from expound.tasks.labelling import Shown, about, array_of, criterion_of, fields_of, id_of, scale_of, shown_in
+from expound.tasks.labelling import (
+    Shown,
+    Told,
+    about,
+    array_of,
+    criterion_of,
+    fields_of,
+    id_of,
+    rated,
+    scales_of,
+    shown_in,
+)
 from expound.tasks.rows import Row
 
 CANCELLED = "cancelled"
@@ -41,9 +52,6 @@ class Task:
     reading: Reading
 
 
-Told = Judgment | str  # a judgment, or the name of what has no place here
-
-
 # --- in ---------------------------------------------------------------------------------------------------------
 
 
@@ -53,12 +61,8 @@ def read_label_studio(rows: Iterable[Row], reading: Reading) -> Iterator[Piece]:
     Errors: JudgmentError with the task's place.
     """
     tasks = tuple(rows)
-    stars: dict[str, set[int]] = {}
-    for task in tasks:
-        for result in _results(task):
-            if result.columns.get("type") == "rating":
-                stars.setdefault(_question(result), set()).add(_stars(result))
-    scales = {question: scale_of(given) for question, given in stars.items()}
+    stars = (result for task in tasks for result in _results(task) if result.columns.get("type") == "rating")
+    scales = scales_of((_question(result), _stars(result)) for result in stars)
     return (_piece(row, scales, reading) for row in tasks)
 
 
@@ -109,48 +113,41 @@ def _annotation(annotation: Row, task: Task) -> Iterator[Told]:
         )
         return
     for result in annotation.rows("result"):
-        told = _judged(result, task, rater)
+        told = _judged(result, task)
         if isinstance(told, str):
             yield told
         else:
             asked: dict[str, Json] = {QUESTION: _question(result)} if _question(result) else {}
             meta = {**task.meta, **asked}
-            yield replace(told, prompt=task.shown.prompt.id, split=split, seconds=seconds, meta=meta)
+            yield replace(told, rater=rater, prompt=task.shown.prompt.id, split=split, seconds=seconds, meta=meta)
 
 
-def _judged(result: Row, task: Task, rater: str) -> Told:
+def _judged(result: Row, task: Task) -> Told:
     kind, value = result.text("type"), Row(result.mapping("value"), f"{result.where}: value")
     match kind:
         case "pairwise":
-            return _pairwise(value, task.shown, rater)
+            return _pairwise(value, task.shown)
         case "ranker":
-            return _ranker(value, task, rater)
+            return _ranker(value, task)
         case "rating":
-            return _rating(result, task, rater)
+            question = _question(result)
+            return rated(value, "rating", task.shown, question, task.scales[question])
         case "choices":
-            return _choice(value, task.shown, rater, _question(result))
+            return _choice(value, task.shown, _question(result))
     return kind
 
 
-def _rating(result: Row, task: Task, rater: str) -> Told:
-    single, question = task.shown.single, _question(result)
-    if single is None:
-        return "ratings_of_no_single_response"
-    criterion, scale = criterion_of(question), task.scales[question]
-    return Rating(rater=rater, response=single.id, value=_stars(result), scale=scale, criterion=criterion)
-
-
-def _pairwise(value: Row, shown: Shown, rater: str) -> Told:
+def _pairwise(value: Row, shown: Shown) -> Told:
     selected = value.word("selected", ("left", "right"))
     if shown.left is None or shown.right is None:
         raise value.error("the two responses that were compared are not known", "Name them with --left and --right.")
     if shown.left.id == shown.right.id:
         return "equal_texts"
     choice = -1 if selected == "left" else 1
-    return Comparison(rater=rater, left=shown.left.id, right=shown.right.id, choice=choice, ties=False)
+    return Comparison(rater="", left=shown.left.id, right=shown.right.id, choice=choice, ties=False)
 
 
-def _ranker(value: Row, task: Task, rater: str) -> Told:
+def _ranker(value: Row, task: Task) -> Told:
     order = value.columns.get("ranker")
     lists = list(order.values()) if isinstance(order, Mapping) else [order]
     if len(lists) != 1 or not isinstance(lists[0], list):
@@ -160,15 +157,15 @@ def _ranker(value: Row, task: Task, rater: str) -> Told:
     if None in found:
         raise value.wrong("ranker", f"a list of the items {', '.join(known) or '(there is none)'}")
     tiers = tuple(dict.fromkeys((response.id,) for response in found if response is not None))
-    return Ranking(rater=rater, tiers=tiers) if len(tiers) > 1 else "rankings_of_one"
+    return Ranking(rater="", tiers=tiers) if len(tiers) > 1 else "rankings_of_one"
 
 
-def _choice(value: Row, shown: Shown, rater: str, question: str) -> Told:
+def _choice(value: Row, shown: Shown, question: str) -> Told:
     if shown.single is None:
         return "choices_of_no_single_response"
     match value.items("choices"):
         case [str(choice)] if choice:
-            return Check(rater=rater, response=shown.single.id, value=choice, criterion=criterion_of(question))
+            return Check(rater="", response=shown.single.id, value=choice, criterion=criterion_of(question))
     return "several_choices"
 
 

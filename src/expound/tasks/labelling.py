@@ -31,6 +31,9 @@ _NUMBERED = re.compile(r"response[-_]?\d+")
 TOP = 5  # points of a scale of stars, unless more were given
 
 
+Told = Judgment | str  # a judgment, or the name of what has no place here
+
+
 @dataclass(frozen=True)
 class Shown:
     """A prompt and its responses by the names of their fields; `single` is the one that is judged alone."""
@@ -72,10 +75,21 @@ def criterion_of(question: str) -> str:
     return OVERALL if question in PLAIN or not question else question
 
 
-def scale_of(values: Iterable[int]) -> tuple[int, int]:
-    """Return the scale of stars given: from 1, or from 0 where somebody gave 0, to 5 or to the most given."""
-    given = tuple(values)
-    return min(1, *given), max(TOP, *given)
+def scales_of(stars: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
+    """Return each question's scale: from 1, or from 0 where somebody gave 0, to 5 or to the most given."""
+    scales: dict[str, tuple[int, int]] = {}
+    for question, given in stars:
+        low, high = scales.get(question, (1, TOP))
+        scales[question] = min(low, given), max(high, given)
+    return scales
+
+
+def rated(stars: Row, key: str, shown: Shown, question: str, scale: tuple[int, int]) -> Told:
+    """Return the rating of the single response, of a rater to be named. Errors: JudgmentError outside the scale."""
+    if shown.single is None:
+        return "ratings_of_no_single_response"
+    value = stars.integer(key, *scale)
+    return Rating(rater="", response=shown.single.id, value=value, scale=scale, criterion=criterion_of(question))
 
 
 def id_of(value: Json) -> str | None:
