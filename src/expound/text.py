@@ -130,6 +130,11 @@ def _close(base: str) -> str:
     return base[:-1] if len(base) > 3 and base[-1] in "e" else base
 
 
+def stems(text: str) -> tuple[str, ...]:
+    """List the stems of the words of text, in order, without function words; numbers stay."""
+    return tuple(stem(word) for word in lower_words(text) if word not in FUNCTION_WORDS)
+
+
 def _number_words(tokens: Sequence[str]) -> list[str]:
     """Read written numbers such as two hundred and five, as digits."""
     found: list[str] = []
