@@ -370,6 +370,21 @@ def test_a_page_from_before_a_restart_can_be_posted() -> None:
     assert (opened.revision, opened.shown_at) == (0, None)
 
 
+def test_what_another_process_stored_a_moment_ago_can_be_opened() -> None:
+    """The page of a conflict is one of them: the key is taken, and the answer under it is to be shown."""
+    desk = Desk(questions=1)
+    desk.queue.progress("ana")
+    other = desk.open_queue()
+    ballot = other.next("ana")
+    assert ballot is not None
+    opened = other.open("ana", ballot.id)
+    assert opened is not None
+    desk.book.answer([say(opened, "ana")])
+    again = desk.queue.open("ana", ballot.id)
+    assert again is not None
+    assert (again.previous, again.revision) == (say(opened, "ana"), 1)
+
+
 # --- progress ---------------------------------------------------------------------------------------------------
 
 

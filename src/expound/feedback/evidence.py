@@ -113,12 +113,10 @@ class Evidence:
 
     @cached_property
     def group_of_facet(self) -> Ints:
-        """Return the group of each facet."""
         return np.array([self.groups.index(facet.group) for facet in self.facets], dtype=np.intp)
 
     @cached_property
     def group_of_scale(self) -> Ints:
-        """Return the group of each scale."""
         return np.array([self.groups.index(scale.group) for scale in self.scales], dtype=np.intp)
 
     @cached_property

@@ -134,27 +134,10 @@ class PeopleQueue:
     def open(self, rater: str, ballot: str, key: str = "") -> Opened | None:
         with self._lock:
             self._look()
-            found, lease = self._work.ballots.get(ballot), self._leases.get(ballot)
-            theirs = lease is not None and lease.rater == rater
-            if found is None or not (key or theirs or self._work.touched(rater, ballot)):
-                return None
-            previous = self._previous(rater, ballot)
-            newest = 0 if previous is None else previous.revision + 1
-            revision = self._revision_of(rater, ballot, key, newest) if key else newest
-            if revision is None:
-                return None
-            prompt, responses = self._content(found)
-            others = self._work.answered.get(ballot, set()) - {rater}
-            return Opened(
-                ballot=found,
-                prompt=prompt,
-                responses=responses,
-                revision=revision,
-                key=self._admission.answer_key(rater, ballot, revision),
-                previous=previous,
-                shown_at=lease.shown_at if lease is not None and theirs else None,
-                surplus=bool(others) and rater not in self._work.answered.get(ballot, ()),
-            )
+            opened = self._opened(rater, ballot, key)
+            if opened is None and self._look(at_once=True):  # another process may have stored an answer a moment ago
+                opened = self._opened(rater, ballot, key)
+            return opened
 
     def accepted(self, answer: Answer) -> None:
         """Take note of a stored answer: it frees the lease, and a skipped ballot goes to somebody else."""
@@ -195,6 +178,29 @@ class PeopleQueue:
 
     def _is_open(self, lease: Lease) -> bool:
         return lease.ends > self._clock()
+
+    def _opened(self, rater: str, ballot: str, key: str) -> Opened | None:
+        found, lease = self._work.ballots.get(ballot), self._leases.get(ballot)
+        theirs = lease is not None and lease.rater == rater
+        if found is None or not (key or theirs or self._work.touched(rater, ballot)):
+            return None
+        previous = self._previous(rater, ballot)
+        newest = 0 if previous is None else previous.revision + 1
+        revision = self._revision_of(rater, ballot, key, newest) if key else newest
+        if revision is None:
+            return None
+        prompt, responses = self._content(found)
+        others = self._work.answered.get(ballot, set()) - {rater}
+        return Opened(
+            ballot=found,
+            prompt=prompt,
+            responses=responses,
+            revision=revision,
+            key=self._admission.answer_key(rater, ballot, revision),
+            previous=previous,
+            shown_at=lease.shown_at if lease is not None and theirs else None,
+            surplus=bool(others) and rater not in self._work.answered.get(ballot, ()),
+        )
 
     def _hand_out(self, rater: str) -> Ballot | None:
         chosen = self._choose(rater)

@@ -116,7 +116,6 @@ def gather(book: Book, given: ReportInput) -> Report:
 
 
 def as_json(report: Report) -> str:
-    """Return the report as JSON."""
     return json.dumps(asdict(report), ensure_ascii=False, allow_nan=False, indent=1)
 
 

@@ -46,7 +46,6 @@ class Shown:
 
     @property
     def all(self) -> tuple[Response, ...]:
-        """Return the responses."""
         return tuple(self.responses.values())
 
 
