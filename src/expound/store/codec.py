@@ -45,7 +45,7 @@ KINDS: Mapping[str, type[Record]] = {
     "evaluation": Evaluation,
     "decision": Decision,
 }
-NAMES: Mapping[type[Record], str] = {kind: name for name, kind in KINDS.items()}
+NAMES: Mapping[type[object], str] = {kind: name for name, kind in KINDS.items()}
 LINE_NAMES: Mapping[type[object], str] = {kind: name for name, kind in JUDGMENTS.items()}
 OF_THE_ROW = ("rater", "ballot", "revision")
 TIMELESS = {"seconds": None, "shown_at": None}

@@ -16,7 +16,7 @@ class Index:
 
     def __init__(self) -> None:
         self.head = 0
-        self._records: Mapping[type[Record], dict[str, Record]] = {kind: {} for kind in NAMES}
+        self._records: Mapping[type[object], dict[str, Record]] = {kind: {} for kind in NAMES}
         self._answers: dict[tuple[str, str], Answer] = {}
 
     def take(self, sequence: int, key: str, kind: str, payload: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Protocol
 
 from expound.records import Ballot, Comparison, Judgment, Ranking, Rating
 from expound.rubric import Criterion, Localised, Point, Rubric
@@ -35,29 +34,9 @@ class Fault:
         return t(self.message, {"question": told(self.question, t).text} if self.question else {})
 
 
-class Question(Protocol):
-    """What a ballot asks; `part` names the template that shows it."""
-
-    @property
-    def part(self) -> str:
-        """Return the name of the template."""
-
-    def faults(self, fields: Fields) -> tuple[Fault, ...]:
-        """Return what keeps the fields from being stored, in the order of the page."""
-
-    def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:
-        """Return what faultless fields say."""
-
-    def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
-        """Return the fields that led to judgments, to be changed."""
-
-    def in_words(self, fields: Fields, t: Language) -> tuple[str, ...]:
-        """Return what was entered, in words."""
-
-
 @dataclass(frozen=True)
 class ComparisonQuestion:
-    """Which of two responses is better."""
+    """Which of two responses is better; all kinds of question have these methods, and in `part` their template."""
 
     ballot: Ballot
     part = "comparison"
@@ -68,9 +47,11 @@ class ComparisonQuestion:
         return tuple(name for name, value in CHOICES.items() if value or self.ballot.ties)
 
     def faults(self, fields: Fields) -> tuple[Fault, ...]:
+        """Return what keeps the fields from being stored, in the order of the page."""
         return () if fields.get("choice") in self.choices else (Fault("q-choice", "fault_choice"),)
 
     def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:
+        """Return what faultless fields say."""
         ballot, (left, right) = self.ballot, self.ballot.responses
         choice = CHOICES[fields["choice"]]
         return (
@@ -86,11 +67,13 @@ class ComparisonQuestion:
         )
 
     def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
+        """Return the fields that led to judgments, to be changed."""
         names = {value: name for name, value in CHOICES.items()}
         chosen = [names[found.choice] for found in judgments if isinstance(found, Comparison)]
         return {"choice": chosen[0]} if chosen else {}
 
     def in_words(self, fields: Fields, t: Language) -> tuple[str, ...]:
+        """Return what was entered, in words."""
         return (t(f"choice_{fields['choice']}"),) if fields.get("choice") in self.choices else ()
 
 
@@ -183,6 +166,9 @@ class RankingQuestion:
     def _placed(self, fields: Fields) -> dict[str, int]:
         given = ((response, fields.get(name, "")) for name, response in self.named())
         return {response: int(place) for response, place in given if place in map(str, self.places)}
+
+
+Question = ComparisonQuestion | RatingQuestion | RankingQuestion
 
 
 def question_of(ballot: Ballot, rubric: Rubric) -> Question:
