@@ -140,7 +140,6 @@ class Ballot:
 
     @staticmethod
     def make_id(kind: str, prompt: str, responses: Sequence[str], round_: int, copy: int) -> str:
-        """Return the id of a ballot."""
         return content_id("ballot", kind, prompt, list(responses), round_, copy)
 
 
