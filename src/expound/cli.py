@@ -35,9 +35,26 @@ RoundOption = Annotated[int | None, typer.Option("--round", help="Round; the new
 PortOption = Annotated[
     int | None, typer.Option("--port", min=0, max=65535, help="Port of the rating site; 0 takes a free one.")
 ]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="Format of the file of judgments; told by its keys or its suffix."),
+]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", metavar="NAME", help="Of a labelling tool's file: the field with the prompt.")
+]
+LeftOption = Annotated[
+    str | None, typer.Option("--left", metavar="NAME", help="The field with the left response; 'left' by default.")
+]
+RightOption = Annotated[
+    str | None, typer.Option("--right", metavar="NAME", help="The field with the right one; 'right' by default.")
+]
+ResponseOption = Annotated[
+    str | None, typer.Option("--response", metavar="NAME", help="The field with a response that is shown alone.")
+]
 HERE = Path()
 KINDS = "answer, diagnosis, recommendation or summary"
 LONGEST_NAME = 255
+MOST_RATERS = 30
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 BROKEN_PIPE = 128 + signal.SIGPIPE
 
@@ -162,9 +179,34 @@ def invite(
 
 
 @app.command()
-def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
+def settle(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="Project folder, or a file of judgments.")
+    ] = HERE,
+    round_: RoundOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of a file: write the verdicts, as JSON Lines.")
+    ] = None,
+    format_: FormatOption = None,
+    prompt: PromptOption = None,
+    left: LeftOption = None,
+    right: RightOption = None,
+    response: ResponseOption = None,
+) -> None:
     """Weigh the raters and say what the panel thinks of each response."""
-    settlement = expound.settle(folder, round_=round_, progress=progress_for(sys.stderr))
+    from expound.filing import is_file_of_judgments
+
+    shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
+    if is_file_of_judgments(folder):
+        if round_ is not None:
+            raise InputError("a file has no rounds.", "Leave --round out.")
+        found = expound.settle_file(folder, out=out, format_=format_, fields=fields, progress=shown)
+        typer.echo(str(found))
+        typer.echo(_skills(found.settlement, {}))
+        return
+    if out or format_ or fields:
+        raise InputError(f"{folder} is no file of judgments.", "Name a file, or leave out all options but --round.")
+    settlement = expound.settle(folder, round_=round_, progress=shown)
     raters = expound.raters(folder)
     names = {one.id: one.name if one.source == "people" else f"{one.name} ({one.source})" for one in raters}
     typer.echo(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
@@ -172,14 +214,39 @@ def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
     typer.echo(expound.status(folder))
 
 
+@app.command()
+def ingest(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help="File of judgments, of this or another tool.")],
+    format_: FormatOption = None,
+    prompt: PromptOption = None,
+    left: LeftOption = None,
+    right: RightOption = None,
+    response: ResponseOption = None,
+) -> None:
+    """Take judgments of another tool into the project, with the prompts and responses that they speak of."""
+    shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
+    typer.echo(str(expound.ingest(folder, file, format_=format_, fields=fields, progress=shown)))
+
+
+def _fields(prompt: str | None, left: str | None, right: str | None, response: str | None) -> dict[str, str]:
+    given = {"prompt": prompt, "left": left, "right": right, "response": response}
+    return {name: field for name, field in given.items() if field is not None}
+
+
 def _skills(settlement: Settlement, names: dict[str, str]) -> str:
-    shown = [(names.get(skill.rater, skill.rater), skill) for skill in settlement.skills]
+    ordered = settlement.skills
+    if len(ordered) > MOST_RATERS:  # then whoever needs a look comes first
+        ordered = tuple(sorted(ordered, key=lambda one: (one.alarm is None, -one.n))[:MOST_RATERS])
+    shown = [(names.get(skill.rater, skill.rater), skill) for skill in ordered]
     width = max((len(name) for name, _ in shown), default=0)
     lines = ["How far each rater is to be trusted (1: always right, 0: no information, below 0: inverted):"]
     for name, skill in shown:
         alarm = f"  {skill.alarm}" if skill.alarm else ""
         count = f"{skill.n} judgment{'' if skill.n == 1 else 's'}"
         lines.append(f"  {name:{width}}  {skill.skill:+.2f} ± {skill.skill_se:.2f}  {count}{alarm}")
+    if len(settlement.skills) > MOST_RATERS:
+        lines.append(f"  and {len(settlement.skills) - MOST_RATERS} more")
     return "\n".join(lines)
 
 
@@ -249,9 +316,19 @@ def _passage(source: str) -> str:
 
 
 @app.command()
-def export(folder: Folder, out: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
-    """Write the tuned policy as a plain Hugging Face folder."""
-    typer.echo(f"Wrote {expound.export(folder, out, progress=progress_for(sys.stderr))}")
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(help="Folder to make; or a file (.jsonl, .json, .csv) for the judgments.")],
+    format_: FormatOption = None,
+    names: Annotated[bool, typer.Option("--names", help="Of judgments: name the people, no pseudonyms.")] = False,
+    settled: Annotated[
+        bool, typer.Option("--settled", help="Of judgments: what the panel thinks, not what each rater said.")
+    ] = False,
+) -> None:
+    """Write the tuned policy as a plain Hugging Face folder, or the judgments as a file."""
+    shown = progress_for(sys.stderr)
+    path = expound.export(folder, out, format_=format_, names=names, settled=settled, progress=shown)
+    typer.echo(f"Wrote {path}")
 
 
 def main() -> NoReturn:

@@ -20,6 +20,8 @@ Split = Literal["train", "held_out"]
 Source = Literal["people", "simulated", "judge", "function"]
 BallotKind = Literal["comparison", "rating", "ranking"]
 OVERALL = "overall"
+SIDES, DRAWN = "sides", "drawn"
+"""In the `meta` of a comparison whose file does not say which response stood left: a hash has drawn it."""
 
 AnyJudgment = TypeVar("AnyJudgment", bound="Judgment")
 
@@ -186,6 +188,11 @@ class Comparison(Judgment):
     ties: bool = True
     both_bad: bool = False
 
+    @property
+    def has_sides(self) -> bool:
+        """Say whether left and right are as they were shown."""
+        return self.meta.get(SIDES) != DRAWN
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking(Judgment):
@@ -320,6 +327,9 @@ class CheckVerdict:
     criterion: str
     label: str
     p: float
+
+
+AnyVerdict = Verdict | PairVerdict | CheckVerdict
 
 
 @dataclass(frozen=True)

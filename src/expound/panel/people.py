@@ -71,7 +71,9 @@ class Work:
         """Read it from the book. Once a round is settled nothing learns from its train ballots, so they are closed."""
         ballots, settled = book.ballots(), {settlement.round for settlement in book.settlements()}
         decided = {decision.round for decision in book.decisions()}
-        current = [one for one in ballots if one.round not in decided and (one.kind != "rating" or one.criteria)]
+        # Those of round 0 came from a file with their answers; a rating without criteria asks a function of the user's.
+        asked = [one for one in ballots if one.round and (one.kind != "rating" or one.criteria)]
+        current = [one for one in asked if one.round not in decided]
         open_ = {ballot.id: ballot for ballot in current if ballot.split != "train" or ballot.round not in settled}
         work = Work(open_, frozenset(ballot.id for ballot in current))
         answered, skipped = answered_by_people(book), _of_people(book, book.skipped())

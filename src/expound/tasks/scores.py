@@ -20,6 +20,7 @@ from expound.tasks.imported import (
     prompt_in,
     rater_in,
     response_in,
+    source_of,
     texts_of,
     whole_text,
 )
@@ -267,7 +268,7 @@ def _written(
     judgments, lost = newest(feedback.judgments)
     settled = feedback.settlement
     told = [of_judgment(one) for one in judgments] if settled is None else [of_verdict(one) for one in settled.verdicts]
-    texts = texts_of(feedback)
+    texts, source = texts_of(feedback), {} if settled is None else source_of(feedback)
     lines: list[str] = []
     for one in told:
         if isinstance(one, str) or one.response not in texts:
@@ -275,5 +276,5 @@ def _written(
             continue
         prompt, response = texts[one.response]
         lost.update(one.lost)
-        lines.append(line({"prompt": whole_text(prompt), key: response.text, **one.columns}))
+        lines.append(line({"prompt": whole_text(prompt), key: response.text, **one.columns, **source}))
     return exported("".join(f"{text}\n" for text in lines), lost)
