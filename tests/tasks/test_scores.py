@@ -165,7 +165,7 @@ def test_scores_of_a_settlement_come_back_as_values(tmp_path: Path) -> None:
         (Edit(rater="a", response=GRASS.id, text="b"), "edits"),
         (Rating(rater="a", response="unknown", value=3), "without_text"),
         (Rating(rater="a", response=GRASS.id, value=3, meta={"score": 0.5}), "meta"),
-        (Score(rater="a", response=GRASS.id, value=3, ballot="b"), "ballot"),
+        (Score(rater="a", response=GRASS.id, value=3, source="function", ballot="b"), "ballot"),
     ],
 )
 def test_what_a_score_cannot_hold_is_named(judgment: Judgment, lost: str) -> None:

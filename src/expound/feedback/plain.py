@@ -169,9 +169,8 @@ def _beside_means(criterion: str, verdicts: Sequence[Verdict], plain: Plain) -> 
 
 def _counted(what: str, total: int, told: Sequence[Difference]) -> Beside:
     same = total - len(told)
-    return Beside(
-        f"{total} {what}: {same} ({same / total:.0%}) as plain counting, which takes all raters alike.", tuple(told)
-    )
+    sentence = f"{total} {what}: {same} ({100 * same // total} %) as plain counting, which takes all raters alike."
+    return Beside(sentence, tuple(told))
 
 
 def _side(p: float) -> int:

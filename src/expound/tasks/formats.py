@@ -147,8 +147,8 @@ def _write_own(feedback: Feedback) -> Exported:
 
 
 def _write_table(feedback: Feedback) -> Exported:
-    empty = sum(judgment.comment == "" for judgment in feedback.judgments)
-    return exported(judgment_table(feedback.judgments), Counter({"empty_comments": empty}))
+    empty = sum((one.comment == "") + (one.shown_at == "") for one in feedback.judgments)
+    return exported(judgment_table(feedback.judgments), Counter({"empty_texts": empty}))
 
 
 READERS: Mapping[Format, Callable[[Sequence[Row], Reading], Iterator[Piece]]] = {

@@ -231,7 +231,8 @@ def beside(judgment: Judgment, used: Collection[str]) -> tuple[dict[str, object]
 
 def unheld(judgment: Judgment, *others: str) -> Counter[str]:
     """Return what no foreign format holds of a judgment, and which of the `others` it has."""
-    fields: Mapping[str, Json] = {"ballot": None, "shown_at": None, "gold": None, "round": 1, **dict.fromkeys(others)}
+    always: Mapping[str, Json] = {"ballot": None, "revision": 0, "shown_at": None, "gold": None, "round": 1}
+    fields = {**always, **dict.fromkeys(others)}
     usual: Mapping[str, Json] = {**fields, "source": "people", "split": "train", "criterion": OVERALL}
     return Counter(name for name in fields if getattr(judgment, name) not in (usual[name], {}))
 

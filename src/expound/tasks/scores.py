@@ -20,6 +20,7 @@ from expound.tasks.imported import (
     prompt_in,
     rater_in,
     response_in,
+    source_in,
     source_of,
     texts_of,
     whole_text,
@@ -116,7 +117,8 @@ def _label_of_judgment(judgment: Judgment) -> Line | str:
 def read_scalar(rows: Iterable[Row], reading: Reading) -> Iterator[Piece]:
     """Yield the piece of each row: a rating on the scale that is given or observed, else the score of a function.
 
-    It is no point of a scale when the file's scores of its criterion take more than 11 values, or with `sd`.
+    It is no point of a scale when the file's scores of its criterion take more than 11 values, with `sd`, and where the
+    row says that a function gave it.
     Errors: JudgmentError with the row's place.
     """
     kept = tuple(rows)
@@ -135,7 +137,7 @@ def _scored(row: Row, points: Points | None, reading: Reading) -> Piece:
     if row.has("scale"):
         scale = scale_in(row)
         said = Rating(rater=rater, response=response.id, value=row.integer("score", *scale), scale=scale)
-    elif row.has("sd") or points is None:
+    elif row.has("sd") or points is None or source_in(row) == "function":
         said = Score(rater=rater, response=response.id, value=score, source="function")
     else:
         meta = {} if points.point[score] == score else {"score": score}
@@ -158,7 +160,8 @@ def _score_of_verdict(verdict: Verdict) -> Line | str:
 
 
 def _score_of_judgment(judgment: Judgment) -> Line | str:
-    if not isinstance(judgment, Rating | Score):
+    is_told = isinstance(judgment, Score) and judgment.source != "function"  # a line would say that a function did
+    if is_told or not isinstance(judgment, Rating | Score):
         return f"{NAMES[type(judgment)]}s"
     columns, lost = beside(judgment, SCALAR)
     scale = {"scale": judgment.scale} if isinstance(judgment, Rating) else {}
