@@ -214,21 +214,6 @@ def settle(
     typer.echo(expound.status(folder))
 
 
-@app.command()
-def ingest(
-    folder: Folder,
-    file: Annotated[Path, typer.Argument(help="File of judgments, of this or another tool.")],
-    format_: FormatOption = None,
-    prompt: PromptOption = None,
-    left: LeftOption = None,
-    right: RightOption = None,
-    response: ResponseOption = None,
-) -> None:
-    """Take judgments of another tool into the project, with the prompts and responses that they speak of."""
-    shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
-    typer.echo(str(expound.ingest(folder, file, format_=format_, fields=fields, progress=shown)))
-
-
 def _fields(prompt: str | None, left: str | None, right: str | None, response: str | None) -> dict[str, str]:
     given = {"prompt": prompt, "left": left, "right": right, "response": response}
     return {name: field for name, field in given.items() if field is not None}
@@ -329,6 +314,21 @@ def export(
     shown = progress_for(sys.stderr)
     path = expound.export(folder, out, format_=format_, names=names, settled=settled, progress=shown)
     typer.echo(f"Wrote {path}")
+
+
+@app.command()
+def ingest(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help="File of judgments, of this or another tool.")],
+    format_: FormatOption = None,
+    prompt: PromptOption = None,
+    left: LeftOption = None,
+    right: RightOption = None,
+    response: ResponseOption = None,
+) -> None:
+    """Take judgments of another tool into the project, with the prompts and responses that they speak of."""
+    shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
+    typer.echo(str(expound.ingest(folder, file, format_=format_, fields=fields, progress=shown)))
 
 
 def main() -> NoReturn:
