@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from expound.errors import JudgmentError
-from expound.records import Check, Edit, Judgment, Rating, Score, Settlement, Verdict
+from expound.records import Check, Edit, Judgment, Rating, Score, Settlement, Source, Verdict
 from expound.tasks.formats import Format, export, import_file, imported
 from expound.tasks.imported import Feedback, Imported, Reading
 from expound.tasks.rows import read_rows
@@ -105,6 +105,16 @@ def test_labels_of_a_settlement_are_what_the_panel_is_sure_of() -> None:
         {"prompt": FROST.text, "completion": SUGAR.text, "label": False},
     ]
     assert dict(exported.lost.counts) == {"undecided": 1, "criteria": 1, "without_text": 1}
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [(("people", "judge"), None), (("judge",), "judge"), (("people", "simulated"), "simulated"), (("people",), None)],
+)
+def test_what_a_panel_thinks_says_who_is_no_person(sources: tuple[Source, ...], told: str | None) -> None:
+    judged = feedback(*(Rating(rater=one, response=GRASS.id, value=3, source=one) for one in sources))
+    lines = export(replace(judged, settlement=SETTLED), "scalar").text.splitlines()
+    assert {json.loads(line).get("source") for line in lines} == {told}
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
