@@ -20,8 +20,7 @@ Split = Literal["train", "held_out"]
 Source = Literal["people", "simulated", "judge", "function"]
 BallotKind = Literal["comparison", "rating", "ranking"]
 OVERALL = "overall"
-SIDES, DRAWN = "sides", "drawn"
-"""In the `meta` of a comparison whose file does not say which response stood left: a hash has drawn it."""
+SIDES, DRAWN = "sides", "drawn"  # in the meta of a comparison whose file does not say which response stood left
 
 AnyJudgment = TypeVar("AnyJudgment", bound="Judgment")
 
@@ -318,18 +317,12 @@ class PairVerdict:
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """How likely a response is of a category; there is one for each category, the likeliest first.
-
-    `p` is too sure: it takes the votes on a response as independent.
-    """
+    """How likely a response is of each category, the likeliest first; `p` is too sure: it takes votes as independent."""
 
     response: str
     criterion: str
     label: str
     p: float
-
-
-AnyVerdict = Verdict | PairVerdict | CheckVerdict
 
 
 @dataclass(frozen=True)
@@ -502,4 +495,5 @@ class Decision:
     next_step: str
 
 
+AnyVerdict = Verdict | PairVerdict | CheckVerdict
 Record = Prompt | Response | Ballot | Rater | Settlement | RewardCard | PolicyRecord | Round | Evaluation | Decision

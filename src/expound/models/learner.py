@@ -122,20 +122,16 @@ class BranchLearner:
     ) -> RewardCard:
         """Fit the reward model, write it into the target's folder, and return what is known of it.
 
-        Responses that came from a file are read as this model would have said them; those that do not fit its context
-        are left out, and their number is told.
-        Errors: NothingToLearn, ModelRefused, StorageError.
+        Responses of files that do not fit the model are left out. Errors: NothingToLearn, ModelRefused, StorageError.
         """
         responses = self._with_tokens(prompts, responses)
         examples = [example for example in examples if example.response in responses]
         judged = [responses[example.response] for example in examples]
         actor = BranchActor(self._loaded, self._render, live_layers=self._live_layers, seed=target.seed)
         readings = self._read(actor, prompts, responses)
-        material = Material(
-            features=np.stack([readings[response.id] for response in judged]),
-            values=np.array([example.value for example in examples]),
-            prompts=tuple(example.prompt for example in examples),
-        )
+        features = np.stack([readings[response.id] for response in judged])
+        values = np.array([example.value for example in examples])
+        material = Material(features, values, tuple(example.prompt for example in examples))
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
         mean, sd = normaliser(heads, material.features, is_reference)
@@ -185,6 +181,7 @@ class BranchLearner:
         return card
 
     def _with_tokens(self, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]) -> dict[str, Response]:
+        """Return the responses, those of files with the tokens by which this model would have said them."""
         loaded, found = self._loaded, dict(responses)
         for id_, one in responses.items():
             if one.tokens:
