@@ -317,7 +317,7 @@ class PairVerdict:
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """How likely a response is of each category, the likeliest first; `p` is too sure: it takes votes as independent."""
+    """How likely a response is of each category, the likeliest first; `p` is too sure: votes are not independent."""
 
     response: str
     criterion: str
