@@ -25,9 +25,8 @@ from expound.reporting.codes import terminal_code
 from expound.settings import SiteSettings
 
 NOTE = "expound.site"
-EVERYWHERE = ("0.0.0.0", "::")
-ELSEWHERE = ("192.0.2.1", "2001:db8::1")
-"""Addresses of no machine, kept for documents."""
+EVERYWHERE = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
+"""Hosts that mean every address, with addresses of no machine, kept for documents, that lie beyond the network."""
 
 HERE = "127.0.0.1"
 
@@ -78,13 +77,13 @@ def bind(settings: SiteSettings) -> socket.socket:
 def address_of(site: SiteSettings, listener: socket.socket | None = None) -> str:
     """Return the address that a browser needs, as a URL; a listener knows its port where the settings leave it open."""
     port = site.port if listener is None else listener.getsockname()[1]
-    host = site.host if site.host not in EVERYWHERE else own_address() or HERE
+    host = (own_address(EVERYWHERE[site.host]) or HERE) if site.host in EVERYWHERE else site.host
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def own_address(elsewhere: Sequence[str] = ELSEWHERE) -> str | None:
-    """Return this machine's address in its network, or None; a datagram socket that connects sends nothing."""
-    for other in elsewhere:
+def own_address(beyond: Sequence[str]) -> str | None:
+    """Return this machine's address on the way to others, or None; a datagram socket that connects sends nothing."""
+    for other in beyond:
         try:
             with socket.socket(socket.AF_INET6 if ":" in other else socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.connect((other, 9))
@@ -134,14 +133,13 @@ def _end_with_parent(server: object) -> None:
 
 def serve_here(project: Project, door: Door) -> None:
     """Serve the rating site until interrupted. Errors: FolderBusy when the project's site is running already."""
+    if (running := running_site(project.folder)) is not None:
+        what = f"the rating site of {project.folder} is running already, at {running}."
+        raise FolderBusy(what, "Use it, or end it first.")
     site = door.of(project)
     listener = bind(site)
     address = address_of(site, listener)
-    with held(project.folder / NOTE, address) as other:
-        if other is not None:
-            listener.close()
-            what = f"the rating site of {project.folder} is running already, at {other}."
-            raise FolderBusy(what, "Use it, or end it first.")
+    with held(project.folder / NOTE, address):
         announce(project, site, address)
         project.progress.say("Ctrl-C ends it.")
         serve_project(project, listener, site)
