@@ -33,7 +33,7 @@ def describe(book: Book, settings: Settings, folder: Path, now: AtWork = IDLE) -
     site = f"The rating site is at {now.site}. " if now.site else ""
     rounds = book.rounds()
     if not rounds:
-        return site + _before_the_first_round(settings, folder)
+        return site + _before_the_first_round(settings, folder, now.process)
     current = rounds[-1]
     decision = next((found for found in book.decisions() if found.round == current.number), None)
     if decision is not None:
@@ -58,18 +58,22 @@ class Stage:
 
     def says(self, sentence: str, verb: str) -> str:
         """Return a sentence about the round, and the verb that comes next unless a process is about it already."""
-        following = f"Process {self.process} is at work." if self.process else f"Next: {command(verb, self.folder)}"
+        following = _following(self.process, verb, self.folder)
         return f"{_name(self.round.number, self.settings)}: {sentence} {following}"
+
+
+def _following(process: str | None, verb: str, folder: Path) -> str:
+    return f"Process {process} is at work." if process else f"Next: {command(verb, folder)}"
 
 
 def _name(number: int, settings: Settings) -> str:
     return f"Round {number}{' (simulated panel)' if settings.panel.kinds == ('simulated',) else ''}"
 
 
-def _before_the_first_round(settings: Settings, folder: Path) -> str:
+def _before_the_first_round(settings: Settings, folder: Path, process: str | None) -> str:
     pattern = settings.project.prompts
     if any(folder.glob(pattern)):
-        return f"No round has begun. Next: {command('run', folder)}"
+        return f"No round has begun. {_following(process, 'run', folder)}"
     return f"There are no prompts: nothing in {folder} matches '{pattern}'. Next: put a prompt file there."
 
 
