@@ -374,7 +374,7 @@ def test_ctrl_c_is_one_sentence(here: Path) -> None:
         "@cli.app.command()\ndef pressed():\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()"
     )
     ended = after(code, "pressed", cwd=here)
-    assert_told(ended, 130, "Interrupted.\nRun the same command again to go on where it stopped: expound pressed")
+    assert_told(ended, 130, "Interrupted.\nRun the same command again (expound pressed) to go on where it stopped.")
 
 
 def test_a_reader_that_leaves_early_sees_no_traceback(here: Path) -> None:

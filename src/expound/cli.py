@@ -277,9 +277,8 @@ def main() -> NoReturn:
     try:
         code = _run()
     except KeyboardInterrupt:
-        code = _tell(
-            Interrupted("Interrupted.", f"Run the same command again to go on where it stopped: {_same_command()}")
-        )
+        again = shlex.join(["expound", *sys.argv[1:]])
+        code = _tell(Interrupted("Interrupted.", f"Run the same command again ({again}) to go on where it stopped."))
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again while this ends sees no traceback
     sys.exit(code)
 
@@ -303,10 +302,6 @@ def _run() -> int:
     if ended == Interrupted.exit_code:
         raise KeyboardInterrupt
     return ended if isinstance(ended, int) else 0
-
-
-def _same_command() -> str:
-    return shlex.join(["expound", *sys.argv[1:]])
 
 
 def _disk_failed(error: OSError) -> StorageError:
