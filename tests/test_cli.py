@@ -7,6 +7,7 @@ in real processes.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -22,6 +23,7 @@ import pytest
 
 from expound import cli
 from expound.files import locked
+from tests.support.judging import judge
 from tests.support.projects import Shape, make_project
 
 PYTHON = [sys.executable, "-W", "error"]
@@ -304,6 +306,19 @@ def test_the_site_ends_with_a_run_that_was_killed(here: Path) -> None:
 # --- by hand, one verb after the other ----------------------------------------------------------------------------
 
 
+def test_settle_shows_the_skills_that_the_report_shows(expound: Expound, here: Path) -> None:
+    assert expound("sample", "people").code == 0
+    assert expound("ask", "people").code == 0
+    judge(here / "people", "train", "Ben", limit=1)
+    judge(here / "people", "train", "Ana")
+    settled = expound("settle", "people")
+    assert settled.code == 0, settled.err
+    assert re.search(r"^  Ana  [+-]\d\.\d\d ± \d\.\d\d +11 judgments", settled.out, re.MULTILINE)
+    assert re.search(r"^  Ben  too few to tell +1 judgment$", settled.out, re.MULTILINE)
+    assert expound("report", "people").code == 0
+    assert "too few to tell" in (here / "people" / "report.html").read_text(encoding="utf-8")
+
+
 def test_each_verb_says_which_comes_next(expound: Expound, here: Path) -> None:
     following = {"sample": "ask", "ask": "run", "settle": "fit", "fit": "tune", "tune": "measure"}
     for verb, after_it in following.items():
@@ -398,7 +413,7 @@ def test_ctrl_c_is_one_sentence(here: Path) -> None:
         "@cli.app.command()\ndef pressed():\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()"
     )
     ended = after(code, "pressed", cwd=here)
-    assert_told(ended, 130, "Interrupted.\nRun the same command again to go on where it stopped.")
+    assert_told(ended, 130, "Interrupted.\nRun the same command again (expound pressed) to go on where it stopped.")
 
 
 def test_a_reader_that_leaves_early_sees_no_traceback(here: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -17,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import expound
-from expound.errors import ExpoundError, InputError, Interrupted, StorageError, WaitingForPeople
+from expound.errors import ExpoundError, InputError, Interrupted, StorageError, WaitingForPeople, with_folder
 from expound.files import read_text
 from expound.reporting.progress import progress_for
-from expound.reporting.sentences import enough
+from expound.reporting.sentences import enough, is_known
 
 if TYPE_CHECKING:
-    from expound.records import Settlement
+    from expound.records import Decision, Settlement
 
 app = typer.Typer(
     add_completion=False,
@@ -50,6 +51,10 @@ RightOption = Annotated[
 ]
 ResponseOption = Annotated[
     str | None, typer.Option("--response", metavar="NAME", help="The field with a response that is shown alone.")
+]
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", metavar="ADDRESS", help="Address of the rating site; 0.0.0.0 opens it to your network."),
 ]
 HERE = Path()
 KINDS = "answer, diagnosis, recommendation or summary"
@@ -122,6 +127,7 @@ def run(
     folder: Folder = HERE,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds to walk.")] = 1,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="End with exit code 3 instead of waiting.")] = False,
+    host: HostOption = None,
     port: PortOption = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say how much a round asks of people and of this machine.")
@@ -131,10 +137,15 @@ def run(
     if plan:
         typer.echo(str(expound.plan(folder, progress=progress_for(sys.stderr))))
         return
-    done = expound.run(folder, rounds=rounds, wait=not no_wait, port=port, progress=progress_for(sys.stderr))
+    shown = progress_for(sys.stderr)
+    done = expound.run(folder, rounds=rounds, wait=not no_wait, host=host, port=port, progress=shown)
     if isinstance(done, expound.Waiting):
         raise WaitingForPeople(done.what, done.remedy)
-    typer.echo(f"{done.sentence}\n{done.next_step}\nReport: {folder / 'report.html'}")
+    _tell_decision(done, folder)
+
+
+def _tell_decision(decision: Decision, folder: Path) -> None:
+    typer.echo(f"{decision.sentence}\n{with_folder(decision.next_step, folder)}\nReport: {folder / 'report.html'}")
 
 
 @app.command()
@@ -152,19 +163,19 @@ def ask(folder: Folder = HERE) -> None:
 
 
 @app.command()
-def serve(folder: Folder = HERE, port: PortOption = None) -> None:
+def serve(folder: Folder = HERE, host: HostOption = None, port: PortOption = None) -> None:
     """Serve the rating site until Ctrl-C."""
-    expound.serve(folder, port=port, progress=progress_for(sys.stderr))
+    expound.serve(folder, host=host, port=port, progress=progress_for(sys.stderr))
 
 
 @app.command("serve-child", hidden=True)
-def serve_child(folder: Path, handle: int) -> None:
+def serve_child(folder: Path, handle: int, host: str) -> None:
     """Serve the rating site on an inherited socket until standard input closes."""
     from expound.project import open_project
-    from expound.serving import serve_project
+    from expound.serving import Door, serve_project
 
     with open_project(folder, progress_for(sys.stderr), lock=False) as project:
-        serve_project(project, socket.socket(fileno=handle), until_stdin_closes=True)
+        serve_project(project, socket.socket(fileno=handle), Door(host).of(project), until_stdin_closes=True)
 
 
 @app.command()
@@ -172,10 +183,14 @@ def invite(
     folder: Folder,
     name: Annotated[str, typer.Argument(help="What the rater is called in reports.")],
     days: Annotated[int, typer.Option(min=1, help="Days until the link expires.")] = 14,
+    host: HostOption = None,
     port: PortOption = None,
 ) -> None:
-    """Invite a rater; prints a link that works once."""
-    typer.echo(expound.invite(folder, name, days=days, port=port))
+    """Invite a rater; prints a link that works once, in a terminal also as a QR code."""
+    from expound.serving import link_code
+
+    link = expound.invite(folder, name, days=days, host=host, port=port)
+    typer.echo("\n".join([link, *link_code(link, sys.stdout)]))
 
 
 @app.command()
@@ -229,7 +244,8 @@ def _skills(settlement: Settlement, names: dict[str, str]) -> str:
     for name, skill in shown:
         alarm = f"  {skill.alarm}" if skill.alarm else ""
         count = f"{skill.n} judgment{'' if skill.n == 1 else 's'}"
-        lines.append(f"  {name:{width}}  {skill.skill:+.2f} ± {skill.skill_se:.2f}  {count}{alarm}")
+        told = f"{skill.skill:+.2f} ± {skill.skill_se:.2f}" if is_known(skill) else "too few to tell"
+        lines.append(f"  {name:{width}}  {told:15}  {count}{alarm}")
     if len(settlement.skills) > MOST_RATERS:
         lines.append(f"  and {len(settlement.skills) - MOST_RATERS} more")
     return "\n".join(lines)
@@ -259,8 +275,7 @@ def tune(folder: Folder = HERE, round_: RoundOption = None) -> None:
 @app.command()
 def measure(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Have tuned and reference compared on held-out prompts, blind, and decide."""
-    decision = expound.measure(folder, round_=round_, progress=progress_for(sys.stderr))
-    typer.echo(f"{decision.sentence}\n{decision.next_step}\nReport: {folder / 'report.html'}")
+    _tell_decision(expound.measure(folder, round_=round_, progress=progress_for(sys.stderr)), folder)
 
 
 @app.command()
@@ -339,7 +354,8 @@ def main() -> NoReturn:
     try:
         code = _run()
     except KeyboardInterrupt:
-        code = _tell(Interrupted("Interrupted.", "Run the same command again to go on where it stopped."))
+        again = shlex.join(["expound", *sys.argv[1:]])
+        code = _tell(Interrupted("Interrupted.", f"Run the same command again ({again}) to go on where it stopped."))
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again while this ends sees no traceback
     sys.exit(code)
 

@@ -14,7 +14,7 @@ from expound.feedback.plain import Beside, Difference, beside, count_plainly
 from expound.feedback.verdicts import settle
 from expound.files import write_file
 from expound.ports import Progress
-from expound.project import Project
+from expound.project import Project, first
 from expound.records import Check, Judgment, Rater, Settlement, Source
 from expound.store.admission import Admission
 from expound.tasks.adopted import Known, adopt
@@ -219,10 +219,10 @@ def export_judgments(project: Project, out: Path, format_: str | None, *, names:
     book = project.book
     judgments = book.judgments("train" if settled else None)
     if not judgments:
-        raise JudgmentError(f"{project.folder} holds no judgment yet.", f"Run 'expound run {project.folder}' first.")
+        raise JudgmentError(f"{project.folder} holds no judgment yet.", first("run"))
     settlements = book.settlements()
     if settled and not settlements:
-        raise InputError(f"{project.folder} is not settled yet.", f"Run 'expound settle {project.folder}' first.")
+        raise InputError(f"{project.folder} is not settled yet.", first("settle"))
     feedback = Feedback(
         prompts=book.prompts(),
         responses=book.responses(),

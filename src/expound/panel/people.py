@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from expound.errors import StoppedItself, WaitingForPeople
+from expound.errors import StoppedItself, WaitingForPeople, with_folder
 from expound.ports import Admission, Book, Opened, Panel, Progress
 from expound.records import Answer, Ballot, Prompt, RaterProgress, Response, Round, Skip, Split
 
@@ -253,10 +254,11 @@ class People:
         book: Book,
         *,
         wait: bool,
+        folder: Path = Path(),
         is_served: Callable[[], bool] = lambda: True,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._book, self._wait = book, wait
+        self._book, self._folder, self._wait = book, folder, wait
         self._is_served, self._sleep = is_served, sleep
 
     def collect(self, round_: Round, split: Split, progress: Progress) -> None:
@@ -287,7 +289,8 @@ class People:
                     advance(max(left - len(missing), 0))
                     left = min(left, len(missing))
                     if missing and not told and self._stuck(missing) == len(missing):
-                        progress.say(f"{_need_others(len(missing))} Invite somebody with 'expound invite'.")
+                        others = f"{_need_others(len(missing))} Invite somebody with 'expound invite NAME'."
+                        progress.say(with_folder(others, self._folder))
                         told = True
                 if left:
                     self._require_site()
@@ -317,7 +320,7 @@ class People:
         what = f"{count} are missing (answered: {who or 'none'})."
         if stuck:
             what = f"{what} {_need_others(stuck)}"
-        more = "invite more raters with 'expound invite', and " if stuck or not names else ""
+        more = "invite more raters with 'expound invite NAME', and " if stuck or not names else ""
         return WaitingForPeople(what, f"Let them judge with 'expound serve', {more}then run the same command again.")
 
 
