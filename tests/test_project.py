@@ -245,7 +245,7 @@ def test_what_comes_first_is_named(folder: Path) -> None:
             (project.require_reward, "fit"),
             (project.require_tuned, "tune"),
         ):
-            with pytest.raises(InputError, match=f"Run 'expound {verb} {folder}' first"):
+            with pytest.raises(InputError, match=f"Run 'expound {verb}' first"):
                 requires(current)
 
 

@@ -20,6 +20,7 @@ Split = Literal["train", "held_out"]
 Source = Literal["people", "simulated", "judge", "function"]
 BallotKind = Literal["comparison", "rating", "ranking"]
 OVERALL = "overall"
+SIDES, DRAWN = "sides", "drawn"  # in the meta of a comparison whose file does not say which response stood left
 
 AnyJudgment = TypeVar("AnyJudgment", bound="Judgment")
 
@@ -185,6 +186,11 @@ class Comparison(Judgment):
     ties: bool = True
     both_bad: bool = False
 
+    @property
+    def has_sides(self) -> bool:
+        """Say whether left and right are as they were shown."""
+        return self.meta.get(SIDES) != DRAWN
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking(Judgment):
@@ -244,10 +250,9 @@ class Skip(Judgment):
     reason: str
 
 
-JUDGMENTS: Mapping[str, type[Judgment]] = {
+JUDGMENTS: Mapping[str, type[Judgment]] = {  # by the names that rows and files give them
     kind.__name__.lower(): kind for kind in (Rating, Score, Comparison, Ranking, Check, Edit, Highlight, Skip)
 }
-"""The kinds of judgment by the names that rows and files give them."""
 
 
 @dataclass(frozen=True)
@@ -316,10 +321,7 @@ class PairVerdict:
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """How likely a response is of a category; there is one for each category, the likeliest first.
-
-    `p` is too sure: it takes the votes on a response as independent.
-    """
+    """How likely a response is of each category, the likeliest first; `p` is too sure: votes are not independent."""
 
     response: str
     criterion: str
@@ -358,7 +360,7 @@ class Settlement:
     checks: tuple[CheckVerdict, ...] = ()
 
 
-# --- what is learnt ---------------------------------------------------------------------------------------------
+# --- what is learnt, and is it better ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -463,9 +465,6 @@ class Round:
         return SamplingKey(self.seed, self.number, purpose)
 
 
-# --- is it better -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """Tuned against reference on held-out prompts: share of wins (ties half) and its 95 % interval by prompt.
@@ -497,4 +496,5 @@ class Decision:
     next_step: str
 
 
+AnyVerdict = Verdict | PairVerdict | CheckVerdict
 Record = Prompt | Response | Ballot | Rater | Settlement | RewardCard | PolicyRecord | Round | Evaluation | Decision

@@ -207,6 +207,16 @@ def test_the_open_ballot_comes_again_until_it_is_answered() -> None:
     assert desk.take("ana").ballot != first.ballot
 
 
+def test_what_came_from_a_file_is_not_asked() -> None:
+    """Its ballots are of round 0, answered by raters whom the queue does not count as people, or by nobody."""
+    desk = Desk()
+    (ballot,) = fill(desk.book, 1)
+    theirs = MemoryBook()
+    theirs.add([*desk.book.prompts(), *desk.book.responses(), replace(ballot, round=0)])
+    desk.book = theirs
+    assert desk.open_queue().next("ana") is None
+
+
 def test_what_others_have_begun_comes_before_what_is_fresh() -> None:
     desk = Desk(questions=5, copies=2)
     begun = desk.judge("ana")

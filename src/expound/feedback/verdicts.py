@@ -100,7 +100,7 @@ def _said(judgment: Graded | Check) -> tuple[object, ...]:
     match judgment:
         case Comparison():
             side = (judgment.left, judgment.right, judgment.choice, judgment.strength, judgment.ties)
-            return (*about, *side, *known)
+            return (*about, *side, *(() if judgment.has_sides else ("no sides",)), *known)
         case Ranking():
             return (*about, judgment.tiers, *known)
         case Rating():

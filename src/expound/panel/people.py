@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from expound.errors import StoppedItself, WaitingForPeople
+from expound.errors import StoppedItself, WaitingForPeople, with_folder
 from expound.ports import Admission, Book, Opened, Panel, Progress
 from expound.records import Answer, Ballot, Prompt, RaterProgress, Response, Round, Skip, Split
 
@@ -71,7 +72,9 @@ class Work:
         """Read it from the book. Once a round is settled nothing learns from its train ballots, so they are closed."""
         ballots, settled = book.ballots(), {settlement.round for settlement in book.settlements()}
         decided = {decision.round for decision in book.decisions()}
-        current = [one for one in ballots if one.round not in decided and (one.kind != "rating" or one.criteria)]
+        # Those of round 0 came from a file with their answers; a rating without criteria asks a function of the user's.
+        asked = [one for one in ballots if one.round and (one.kind != "rating" or one.criteria)]
+        current = [one for one in asked if one.round not in decided]
         open_ = {ballot.id: ballot for ballot in current if ballot.split != "train" or ballot.round not in settled}
         work = Work(open_, frozenset(ballot.id for ballot in current))
         answered, skipped = answered_by_people(book), _of_people(book, book.skipped())
@@ -252,10 +255,11 @@ class People:
         book: Book,
         *,
         wait: bool,
+        folder: Path = Path(),
         is_served: Callable[[], bool] = lambda: True,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._book, self._wait = book, wait
+        self._book, self._folder, self._wait = book, folder, wait
         self._is_served, self._sleep = is_served, sleep
 
     def collect(self, round_: Round, split: Split, progress: Progress) -> None:
@@ -286,7 +290,8 @@ class People:
                     advance(max(left - len(missing), 0))
                     left = min(left, len(missing))
                     if missing and not told and self._stuck(missing) == len(missing):
-                        progress.say(f"{_need_others(len(missing))} Invite somebody with 'expound invite'.")
+                        others = f"{_need_others(len(missing))} Invite somebody with 'expound invite NAME'."
+                        progress.say(with_folder(others, self._folder))
                         told = True
                 if left:
                     self._require_site()
@@ -316,7 +321,7 @@ class People:
         what = f"{count} are missing (answered: {who or 'none'})."
         if stuck:
             what = f"{what} {_need_others(stuck)}"
-        more = "invite more raters with 'expound invite', and " if stuck or not names else ""
+        more = "invite more raters with 'expound invite NAME', and " if stuck or not names else ""
         return WaitingForPeople(what, f"Let them judge with 'expound serve', {more}then run the same command again.")
 
 

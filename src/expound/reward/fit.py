@@ -86,7 +86,7 @@ def _check(material: Material) -> None:
     if not (np.isfinite(material.features).all() and np.isfinite(material.values).all()):
         raise NothingToLearn(
             "A verdict or a state of the model is no number.",
-            "Look at what 'expound explain' writes.",
+            "Look at what 'expound explain QUESTION' writes.",
         )
 
 

@@ -39,6 +39,10 @@ class Admission:
         said = "\n".join((rater, ballot, str(revision)))
         return hmac.new(self._secret, said.encode(), hashlib.sha256).hexdigest()[:32]
 
+    def pseudonym_key(self) -> str:
+        """Return the key of the pseudonyms under which raters leave the project: the same in every export."""
+        return hmac.new(self._secret, b"pseudonyms", hashlib.sha256).hexdigest()
+
     def invite(self, name: str, *, days: int = 14) -> str:
         """Make an invitation and return its token, which is shown once and stored hashed.
 

@@ -31,6 +31,7 @@ from expound.tasks.imported import (
     Reading,
     exported,
     newest,
+    source_in,
     texts_of,
     unheld,
     whole_text,
@@ -110,12 +111,26 @@ def _piece(row: Row, answers: Sequence[Said], scales: Mapping[str, tuple[int, in
     if metadata.has("scale"):
         scales = dict.fromkeys(scales, scale_in(metadata))
     told = [_judged(said, shown, scales) for said in answers]
-    used = ("scale", "split", "prompt_id", *(f"{name}_id" for name in shown.responses))
+    source = source_in(metadata)
+    used = (
+        "scale",
+        "split",
+        *(("source",) if source else ()),
+        "prompt_id",
+        *(f"{name}_id" for name in shown.responses),
+    )
     unread = fields.without(reading.prompt, "split", *shown.responses)
     meta = {**row.without(*OF_A_RECORD), **unread, **metadata.without(*used)}
     prompt = shown.prompt
     judgments = tuple(
-        replace(one, rater=said.user or FILE + reading.name, prompt=prompt.id, split=prompt.split or "train", meta=meta)
+        replace(
+            one,
+            rater=said.user or FILE + reading.name,
+            prompt=prompt.id,
+            split=prompt.split or "train",
+            source=source or "people",
+            meta=meta,
+        )
         for said, one in zip(answers, told, strict=True)
         if not isinstance(one, str)
     )
@@ -189,7 +204,7 @@ def write_argilla(feedback: Feedback) -> Exported:
         lost.update(trouble or _unwritten(one))
         if isinstance(one, Held) and not trouble:
             scale = one.scale if isinstance(one, Rating) else None
-            records.setdefault((about(one), scale, one.split), []).append(one)
+            records.setdefault((about(one), scale, one.split, one.source), []).append(one)
     return exported(array_of(_record(said, texts) for said in records.values()), lost)
 
 
@@ -205,7 +220,7 @@ def _unwritable(one: Judgment, texts: Mapping[str, tuple[Prompt, Response]]) -> 
 
 def _unwritten(one: Judgment) -> Counter[str]:
     """Return what a record does not hold of a judgment that it holds."""
-    lost = unheld(one, "source", "seconds", "comment", "meta")
+    lost = unheld(one, "seconds", "comment", "meta")
     if isinstance(one, Comparison):
         lost.update({"degrees": one.strength > 1, "both_bad": one.both_bad, "no_tie_offered": not one.ties})
     return lost
@@ -220,6 +235,8 @@ def _record(said: Sequence[Held], texts: Mapping[str, tuple[Prompt, Response]]) 
         metadata["scale"] = list(said[0].scale)
     if said[0].split != "train":
         metadata["split"] = said[0].split
+    if said[0].source != "people":
+        metadata["source"] = said[0].source
     answers: dict[str, list[object]] = {}
     for one in said:
         question = ASKED.get(kind, one.criterion) if one.criterion == OVERALL else one.criterion

@@ -18,6 +18,7 @@ from expound.tasks.imported import (
     exported,
     newest,
     response_in,
+    source_in,
     texts_of,
     whole_text,
 )
@@ -71,7 +72,8 @@ def _piece(row: Row, scales: Mapping[str, tuple[int, int]], reading: Reading) ->
     shown = shown_in(data, data, reading)
     items = dict(_item(part, shown.prompt, reading) for part in data.rows("items"))
     ids = (f"{name}_id" for name in shown.responses)
-    used = (reading.prompt, "prompt_id", "items", "split", *shown.responses, *ids)
+    source = source_in(data)
+    used = (reading.prompt, "prompt_id", "items", "split", *(("source",) if source else ()), *shown.responses, *ids)
     meta: dict[str, Json] = {**row.without("data", "annotations", "predictions", "drafts"), **data.without(*used)}
     task = Task(row, shown, items, scales, meta, reading)
     told: list[tuple[Judgment, bool]] = []
@@ -84,7 +86,8 @@ def _piece(row: Row, scales: Mapping[str, tuple[int, int]], reading: Reading) ->
             else:
                 told.append((one, is_truth))
     responses = (*shown.all, *items.values())
-    return Piece(row.where, (shown.prompt,), responses, _with_gold(told), lost=tuple(lost))
+    judgments = tuple(replace(one, source=source or "people") for one in _with_gold(told))
+    return Piece(row.where, (shown.prompt,), responses, judgments, lost=tuple(lost))
 
 
 def _results(task: Row) -> Iterator[Row]:

@@ -11,7 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from expound.records import OVERALL, Comparison, Json, PairVerdict, Prompt, Response, Settlement, content_id
+from expound.records import (
+    DRAWN,
+    OVERALL,
+    SIDES,
+    Comparison,
+    Json,
+    PairVerdict,
+    Prompt,
+    Response,
+    Settlement,
+    content_id,
+)
 from expound.tasks.imported import (
     Exported,
     Feedback,
@@ -24,6 +35,7 @@ from expound.tasks.imported import (
     prompt_in,
     rater_in,
     response_in,
+    source_of,
     texts_of,
     whole_text,
 )
@@ -31,8 +43,6 @@ from expound.tasks.judgments import NAMES, line
 from expound.tasks.rows import Row, as_row
 
 USED = ("prompt", "chosen", "rejected", "prompt_id", "chosen_id", "rejected_id")
-SIDES = "sides"  # in meta: "drawn" where the file does not say who stood left
-DRAWN = "drawn"
 
 # How some files write a conversation into one text.
 _TURN = re.compile(r"(?:\A|\n\n)\s*(Human|Assistant|User): ?")
@@ -169,7 +179,8 @@ def write_pairs(feedback: Feedback) -> Exported:
         lost += Counter(f"{NAMES[type(one)]}s" for one in judgments if not isinstance(one, Comparison))
         found = [_said(one, texts) for one in comparisons]
     else:
-        found = _settled(feedback.settlement, comparisons, texts)
+        settled, source = _settled(feedback.settlement, comparisons, texts), source_of(feedback)
+        found = [({**columns, **source} if columns else columns, missing) for columns, missing in settled]
     lost += sum((missing for _, missing in found), Counter())
     return exported("".join(f"{line(columns)}\n" for columns, _ in found if columns), lost)
 
@@ -184,8 +195,7 @@ def _said(one: Comparison, texts: Texts) -> Line:
         return {}, Counter({"both_bad" if one.both_bad else "ties": 1})
     chosen, rejected = (one.left, one.right) if one.choice < 0 else (one.right, one.left)
     columns, lost = beside(one, (*USED, SIDES))
-    are_drawn = one.meta.get(SIDES) == DRAWN
-    lost.update({"sides": not are_drawn, "ties_offered": one.ties, "degrees": one.strength > 1})
+    lost.update({"sides": one.has_sides, "ties_offered": one.ties, "degrees": one.strength > 1})
     lost.subtract({"meta": SIDES in one.meta})
     return _told(chosen, rejected, texts, columns, +lost)
 

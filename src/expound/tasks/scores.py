@@ -19,6 +19,8 @@ from expound.tasks.imported import (
     prompt_in,
     rater_in,
     response_in,
+    source_in,
+    source_of,
     texts_of,
     whole_text,
 )
@@ -114,7 +116,8 @@ def _label_of_judgment(judgment: Judgment) -> Line | str:
 def read_scalar(rows: Iterable[Row], reading: Reading) -> Iterator[Piece]:
     """Yield the piece of each row: a rating on the scale that is given or observed, else the score of a function.
 
-    It is no point of a scale when the file's scores of its criterion take more than 11 values, or with `sd`.
+    It is no point of a scale when the file's scores of its criterion take more than 11 values, with `sd`, and where the
+    row says that a function gave it.
     Errors: JudgmentError with the row's place.
     """
     kept = tuple(rows)
@@ -133,7 +136,7 @@ def _scored(row: Row, points: Points | None, reading: Reading) -> Piece:
     if row.has("scale"):
         scale = scale_in(row)
         said = Rating(rater=rater, response=response.id, value=row.integer("score", *scale), scale=scale)
-    elif row.has("sd") or points is None:
+    elif row.has("sd") or points is None or source_in(row) == "function":
         said = Score(rater=rater, response=response.id, value=score, source="function")
     else:
         meta = {} if points.point[score] == score else {"score": score}
@@ -152,7 +155,8 @@ def _score_of_verdict(verdict: Verdict) -> Line | str:
 
 
 def _score_of_judgment(judgment: Judgment) -> Line | str:
-    if not isinstance(judgment, Rating | Score):
+    is_told = isinstance(judgment, Score) and judgment.source != "function"  # a line would say that a function did
+    if is_told or not isinstance(judgment, Rating | Score):
         return f"{NAMES[type(judgment)]}s"
     columns, lost = beside(judgment, SCALAR)
     scale = {"scale": judgment.scale} if isinstance(judgment, Rating) else {}
@@ -262,7 +266,7 @@ def _written(
     judgments, lost = newest(feedback.judgments)
     settled = feedback.settlement
     told = [of_judgment(one) for one in judgments] if settled is None else [of_verdict(one) for one in settled.verdicts]
-    texts = texts_of(feedback)
+    texts, source = texts_of(feedback), {} if settled is None else source_of(feedback)
     lines: list[str] = []
     for one in told:
         if isinstance(one, str) or one.response not in texts:
@@ -270,5 +274,5 @@ def _written(
             continue
         prompt, response = texts[one.response]
         lost.update(one.lost)
-        lines.append(line({"prompt": whole_text(prompt), key: response.text, **one.columns}))
+        lines.append(line({"prompt": whole_text(prompt), key: response.text, **one.columns, **source}))
     return exported("".join(f"{text}\n" for text in lines), lost)
