@@ -21,6 +21,7 @@ from expound.settings import SiteSettings
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+LAST_PORT = 65535
 FIRST_RATER = "rater 1"
 WHAT_COMES = (
     "What is to be judged appears there by itself; this command waits for the judgments, then goes on by itself."
@@ -30,6 +31,8 @@ WHAT_COMES = (
 def bind(settings: SiteSettings, port: int | None = None) -> socket.socket:
     """Return a listening socket. Errors: PortInUse; SettingsError for a host that is not this machine's."""
     wanted = settings.port if port is None else port
+    if not 0 <= wanted <= LAST_PORT:
+        raise SettingsError(f"there is no port {wanted}.", f"Give 0, which takes any free one, to {LAST_PORT}.")
     listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
