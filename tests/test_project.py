@@ -279,7 +279,7 @@ def test_a_prompt_that_does_not_fit_the_model_begins_no_round(folder: Path) -> N
     [
         ("[ppo]\nlive_layers = 40\n", SettingsError, r"live_layers = 40, but the model has \d layers"),
         ('[asking]\ncriteria = ["claritty"]\n', SettingsError, r"'answer' has no 'claritty'. Did you mean 'clarity'"),
-        ("[sampling]\ntemperature = 0\n", SettingsError, r"temperature: Input should be greater than 0"),
+        ("[sampling]\ntemperature = 0\n", SettingsError, r"temperature must be above 0"),
     ],
 )
 def test_settings_that_cannot_run_begin_no_round(

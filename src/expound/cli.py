@@ -60,6 +60,7 @@ HERE = Path()
 KINDS = "answer, diagnosis, recommendation or summary"
 LONGEST_NAME = 255
 MOST_RATERS = 30
+NO_SUCH_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 BROKEN_PIPE = 128 + signal.SIGPIPE
 
@@ -116,7 +117,7 @@ def init(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder of the demonstration.")] = Path("expound-demo"),
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
 ) -> None:
     """Walk an example through two rounds with a simulated panel, to its report."""
     typer.echo(expound.demo(folder, seed=seed, progress=progress_for(sys.stderr)).text)
@@ -364,16 +365,17 @@ def _run() -> int:
     try:
         # Typer turns Ctrl-C and typer.Exit into the number that it returns.
         ended: object = app(prog_name="expound", standalone_mode=False)
-        sys.stdout.flush()
+        typer.echo(nl=False)  # what waits to be written fails here, where it can be told
     except ExpoundError as error:
         return _tell(error)
     except typer.TyperException as error:
-        sys.stderr.write(f"{error.format_message()}\nSee 'expound --help', or 'expound VERB --help'.\n")
+        typer.echo(f"{_misused(error)}\nSee 'expound --help', or 'expound VERB --help'.", err=True)
         return error.exit_code
     except SystemExit:  # Typer's answer where whoever read the output has left
         return BROKEN_PIPE
     except OSError as error:
-        return _tell(_disk_failed(error)) if error.errno in DISK_ERRORS else _keep_traceback(error)
+        told = _no_file(error)
+        return _keep_traceback(error) if told is None else _tell(told)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is told in one sentence, its traceback kept
         return _keep_traceback(error)
     if ended == Interrupted.exit_code:
@@ -381,14 +383,30 @@ def _run() -> int:
     return ended if isinstance(ended, int) else 0
 
 
-def _disk_failed(error: OSError) -> StorageError:
+def _misused(error: typer.TyperException) -> str:
+    from pydantic import ValidationError
+
+    from expound.settings import must
+
+    message, cause = error.format_message(), error.__cause__
+    if isinstance(cause, ValidationError):
+        message = f"{message.partition(': ')[0]}: it {must(cause.errors())}."
+    return message
+
+
+def _no_file(error: OSError) -> ExpoundError | None:
     what = f"{error.filename or 'a file'} cannot be read or written: {error.strerror}."
-    return StorageError(what, "Free space or mend the rights, then run the same command again; nothing stored is lost.")
+    if error.errno in NO_SUCH_PATH:
+        return InputError(what, "Check the path and give another.")
+    if error.errno in DISK_ERRORS:
+        remedy = "Free space or mend the rights, then run the same command again; nothing stored is lost."
+        return StorageError(what, remedy)
+    return None
 
 
 def _tell(error: ExpoundError) -> int:
     kind = "" if isinstance(error, Interrupted) else f"{type(error).__name__}: "
-    sys.stderr.write(f"{kind}{error.what}\n{error.remedy}\n")
+    typer.echo(f"{kind}{error.what}\n{error.remedy}", err=True)
     return error.exit_code
 
 
@@ -403,7 +421,7 @@ def _keep_traceback(error: Exception) -> int:
         path = Path(tempfile.gettempdir()) / f"expound-{name}"
         path.write_text(text, encoding="utf-8")
     said = str(error).partition("\n")[0]
-    sys.stderr.write(f"This is a bug in expound: {type(error).__name__}: {said}\nThe traceback is in {path}.\n")
+    typer.echo(f"This is a bug in expound: {type(error).__name__}: {said}\nThe traceback is in {path}.", err=True)
     return ExpoundError.exit_code
 
 

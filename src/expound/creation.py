@@ -107,12 +107,14 @@ def _copy_example(name: str, target: Path) -> None:
     if name not in examples():
         raise InputError(f"there is no example '{name}'.", f"There are: {', '.join(examples())}.")
     with resources.as_file(resources.files("expound.examples") / name) as source:
-        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in source.rglob("*.*"):
+            if path.suffix != ".pyc":
+                write_file(target / path.relative_to(source), path.read_bytes())
 
 
 def _write(target: Path, name: str, task: str, model: str, prompts: Sequence[Given]) -> None:
-    if isinstance(prompts, str):
-        raise PromptError("one text was given where a list of prompts belongs.", "Put it into brackets.")
+    if isinstance(prompts, str | Path | Mapping):
+        raise PromptError("one prompt was given where a list of prompts belongs.", "Put it into brackets.")
     if task not in built_in():
         _begin_task(task, target, has_prompts=bool(prompts))
     elif not prompts:
@@ -143,10 +145,17 @@ def _columns(given: str | Mapping[str, Json]) -> Mapping[str, Json]:
 
 
 def _lines(prompts: Sequence[Mapping[str, Json]]) -> str:
-    return "".join(json.dumps(dict(prompt), ensure_ascii=False) + "\n" for prompt in prompts)
+    try:
+        text = "".join(json.dumps(dict(prompt), ensure_ascii=False) + "\n" for prompt in prompts)
+        text.encode()
+    except (TypeError, UnicodeEncodeError) as error:
+        raise PromptError(f"a prompt cannot be written: {error}.", "Give texts, numbers, lists and objects.") from error
+    return text
 
 
 def _copy_prompts(source: Path, folder: Path) -> None:
+    if source.is_dir():
+        raise PromptError(f"{source} is a folder.", f"Name the files in it, each one: --prompts {source / 'FILE'}.")
     if not source.is_file():
         raise PromptError(f"there is no prompt file {source}.", "Give the path of a .jsonl, .csv or .txt file.")
     read_prompts(source.parent, glob.escape(source.name))  # Here, so that errors name the user's own file.

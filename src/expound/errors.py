@@ -31,6 +31,8 @@ from shlex import quote
 QUOTED = re.compile(r"'expound ([a-z]+(?: [A-Z]+)?)'")
 """A command in a sentence that knows no folder, such as 'expound run' or 'expound invite NAME'."""
 
+MOST_NAMED = 20
+
 
 class ExpoundError(Exception):
     """What went wrong in one sentence, and what to do in another."""
@@ -64,9 +66,12 @@ def with_folder(text: str, folder: Path) -> str:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Return the remedy for an unknown word: the known one that it is like, or all of them."""
+    """Return the remedy for an unknown word: the known one that it is like, or all of them, or the first of many."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    return f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(known)}."
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    return f"There are {', '.join(known[:MOST_NAMED])}{more}."
 
 
 class InputError(ExpoundError):

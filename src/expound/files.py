@@ -94,9 +94,14 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def read_text(path: Path, error: type[InputError]) -> str:
-    """Return the text of a UTF-8 file without its byte-order mark. Errors: `error` names the byte that is no UTF-8."""
+    """Return the text of a UTF-8 file without its byte-order mark.
+
+    Errors: `error` for a folder, and for another encoding, with the byte that is no UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
+    except IsADirectoryError as refused:
+        raise error(f"{path} is a folder, and a file is needed.", "Move it away and put the file there.") from refused
     except UnicodeDecodeError as refused:
         raise error(f"{path} is not UTF-8 at byte {refused.start}.", "Save it as UTF-8.") from refused
 

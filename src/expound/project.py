@@ -32,7 +32,7 @@ from expound.errors import (
     TrainingStopped,
     with_folder,
 )
-from expound.files import locked, read_text, write_file
+from expound.files import locked, read_text, storage_errors, write_file
 from expound.machine import free_cores, versions
 from expound.panel.function import (
     OwnFunction,
@@ -449,7 +449,8 @@ class Project:
             self._log(current, {"alarm": asdict(alarm)})
 
     def _log(self, current: Round, line: Mapping[str, object]) -> None:
-        with (self.round_folder(current) / LOG).open("a", encoding="utf-8") as log:
+        path = self.round_folder(current) / LOG
+        with storage_errors(path), path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
 

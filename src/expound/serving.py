@@ -32,6 +32,7 @@ HERE = "127.0.0.1"
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+LAST_PORT = 65535
 FIRST_RATER = "rater 1"
 WHAT_COMES = (
     "What is to be judged appears there by itself; this command waits for the judgments, then goes on by itself."
@@ -46,9 +47,12 @@ class Door:
     port: int | None = None
 
     def of(self, project: Project) -> SiteSettings:
-        """Return the settings of the project's site with what was asked for."""
+        """Return the settings of the project's site with what was asked for. Errors: SettingsError for the port."""
         site = project.settings.site
-        return SiteSettings(host=self.host or site.host, port=site.port if self.port is None else self.port)
+        port = site.port if self.port is None else self.port
+        if not 0 <= port <= LAST_PORT:
+            raise SettingsError(f"there is no port {port}.", f"Give 0, which takes any free one, to {LAST_PORT}.")
+        return SiteSettings(host=self.host or site.host, port=port)
 
 
 def bind(settings: SiteSettings) -> socket.socket:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from expound.errors import SettingsError, nearest
+from expound.errors import InputError, SettingsError, nearest
 from expound.records import BallotKind
 
 FORMAT = 1
@@ -18,9 +21,30 @@ Positive = Annotated[int, Field(ge=1)]
 FunctionKind = Literal["score function", "ranking function"]
 PanelKind = Literal["people", "judge", "simulated", "score function", "ranking function"]
 FUNCTIONS: tuple[FunctionKind, ...] = get_args(FunctionKind)
-START = "Input should be "
+CHANGE = "Change it and run the same command again."
+LONGEST = 80  # characters of a key or value that are shown
+# What a value must be, by pydantic's name of the mistake.
+MUST: Mapping[str, str] = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "mapping_type": "a table",
+    "model_type": "a table",
+    "too_short": "a list of at least one",
+    "string_too_short": "a text of at least one character",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
+}
 SECRETS = ("key", "token", "secret", "password", "auth", "bearer")
 ADDED = "/chat/completions"
+NO_ADDRESS = f"endpoint is no address to which {ADDED} can be added, such as http://127.0.0.1:8080/v1"
 REFUSED_SAMPLING = ("top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size")
 
 
@@ -38,8 +62,10 @@ class ProjectSettings(Section):
     task: str = Field(
         description="Kind of explanation: answer, diagnosis, recommendation, summary, or the name in your task.toml."
     )
-    model: str = Field(description="Model reference: package:MODULE/FILE, a folder, a .gguf file or a hub name.")
-    prompts: str = Field("prompts/*", description="Prompt files, relative to the project folder.")
+    model: str = Field(
+        min_length=1, description="Model reference: package:MODULE/FILE, a folder, a .gguf file or a hub name."
+    )
+    prompts: str = Field("prompts/*", min_length=1, description="Prompt files, relative to the project folder.")
     seed: int = Field(0, ge=0, description="Everything random follows from it.")
 
     @model_validator(mode="after")
@@ -76,7 +102,7 @@ class PanelSettings(Section):
 class JudgeSettings(Section):
     """A model judge behind an OpenAI-compatible endpoint; its key comes from the environment alone."""
 
-    endpoint: str = Field(pattern=r"^https?://", description="Address that /chat/completions is added to.")
+    endpoint: str = Field(description="Address that /chat/completions is added to.")
     model: str = Field(min_length=1, description="Name of the model there.")
     seconds: float = Field(60.0, gt=0, le=3600, description="Seconds after which a request is given up.")
     at_once: int = Field(4, ge=1, le=64, description="Requests under way at once.")
@@ -85,15 +111,19 @@ class JudgeSettings(Section):
     @model_validator(mode="after")
     def _address_alone(self) -> JudgeSettings:
         """Refuse an address with a secret in it, without showing it, and one that cannot be added to."""
-        address = urlsplit(self.endpoint)
+        try:
+            address = urlsplit(self.endpoint)
+            port = address.port
+        except ValueError as error:
+            raise ValueError(NO_ADDRESS) from error
         if "@" in address.netloc or address.query or address.fragment:
             raise ValueError(
                 "endpoint holds more than an address; keep keys and passwords out of files, "
                 "and set the environment variable EXPOUND_JUDGE_KEY"
             )
-        port = address.port  # a ValueError that says so where it is out of range
-        if not address.hostname or port == 0 or self.endpoint.rstrip("/").endswith(ADDED):
-            raise ValueError(f"endpoint is no address to which {ADDED} can be added, such as http://127.0.0.1:8080/v1")
+        is_web = address.scheme in ("http", "https")
+        if not is_web or not address.hostname or port == 0 or self.endpoint.rstrip("/").endswith(ADDED):
+            raise ValueError(NO_ADDRESS)
         return self
 
 
@@ -160,7 +190,7 @@ class StoppingSettings(Section):
 class SiteSettings(Section):
     """The rating site."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8800, ge=0, le=65535, description="Port to listen on; 0: any free one.")
 
 
@@ -202,20 +232,30 @@ def parse(text: str, where: str = "project.toml") -> Settings:
     Errors: SettingsError for broken TOML, an unknown table or key (with the nearest name), a value out of range.
     """
     try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
-    match tables.get("panel"):
-        case {"kinds": kinds} if "function" in str(kinds):
-            raise SettingsError(
-                f"{where}: [panel] kinds: a function cannot stand in a file.",
-                "Give the function to project.run(feedback=...) or project.run(ranking=...), in Python.",
-            )
-    try:
-        # Strict mode refuses a list for a tuple in Python data but not in JSON, which is what TOML arrays mean.
-        return Settings.model_validate_json(json.dumps(tables, default=str))
+        settings = Settings.model_validate_json(toml_as_json(text, where, SettingsError))
     except ValidationError as error:
         raise _explain(error, where) from error
+    if settings.panel.function is not None:
+        raise SettingsError(
+            f"{where}: [panel] kinds: a function cannot stand in a file.",
+            "Give the function to project.run(feedback=...) or project.run(ranking=...), in Python.",
+        )
+    return settings
+
+
+def toml_as_json(text: str, where: str, error: type[InputError]) -> str:
+    """Return the tables of a TOML file as JSON, in which strict models take an array for a tuple.
+
+    Errors: `error`, with `where`, for what is no TOML.
+    """
+    try:
+        return json.dumps(tomllib.loads(text), default=str)
+    except tomllib.TOMLDecodeError as trouble:
+        raise error(f"{where} is not valid TOML: {trouble}.", "Mend that line.") from trouble
+    except ValueError as trouble:
+        raise error(f"{where} holds a number that is too long.", "Shorten it.") from trouble
+    except RecursionError as trouble:
+        raise error(f"{where} is nested too deeply.", "Write the keys below tables, as in the reference.") from trouble
 
 
 def dump(settings: Settings) -> str:
@@ -253,25 +293,59 @@ def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
     )
 
 
+def first_mistake(error: ValidationError) -> ErrorDetails:
+    """Return the mistake to tell: an unknown key, which is often the slip for a missing one, or the first."""
+    found = error.errors()
+    return next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+
+
+def must(mistakes: Sequence[ErrorDetails]) -> str:
+    """Return in words what a value must be; one of several types is refused once for each of them."""
+    return f"must be {' or '.join(dict.fromkeys(map(_wanted, mistakes)))}"
+
+
+def _wanted(mistake: ErrorDetails) -> str:
+    if mistake["type"] == "literal_error":
+        *most, last = (f'"{word}"' for word in _words(mistake))
+        return f"{', '.join(most)} or {last}" if most else last
+    words = MUST.get(mistake["type"], mistake["msg"].removeprefix("Input should be "))
+    return words.format(**mistake.get("ctx", {}))
+
+
+def _words(mistake: ErrorDetails) -> list[str]:
+    return [word for word in re.findall("'(.*?)'", mistake["ctx"]["expected"]) if word not in FUNCTIONS]
+
+
+def shown(value: object) -> str:
+    """Return a value as the file spells it, or nearly so."""
+    return json.dumps(value, ensure_ascii=False, default=str)[:LONGEST]
+
+
 def _explain(error: ValidationError, where: str) -> SettingsError:
-    first = error.errors()[0]
-    path = tuple(str(step) for step in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return _unknown(path, where)
-    if first["type"] == "missing":
-        table = f"[{path[0]}]"
-        what = f"{where}: {table} is missing." if len(path) == 1 else f"{where}: {table} lacks '{path[1]}'."
-        return SettingsError(what, "Add it.")
-    place = f"[{path[0]}]{' '.join(('', *path[1:2]))}: " if path else ""
-    # A value of several types is refused once for each of them.
-    same = [
-        one["msg"]
-        for one in error.errors()
-        if one["loc"][:2] == first["loc"][:2] and repr(one["input"]) == repr(first["input"])
-    ]
-    message = ", or ".join((same[0].removeprefix("Value error, "), *(text.removeprefix(START) for text in same[1:])))
-    given = "" if len(path) < 2 else f" (given: {first['input']!r})"
-    return SettingsError(f"{where}: {place}{message}{given}.", "Change it and run the same command again.")
+    first = first_mistake(error)
+    path, given = tuple(str(step)[:LONGEST] for step in first["loc"]), first["input"]
+    match first["type"]:
+        case "extra_forbidden":
+            if len(path) == 1 and not isinstance(given, Mapping):
+                return SettingsError(f"{where}: '{path[0]}' stands above every table.", "Put it below its [table].")
+            return _unknown(path, where)
+        case "missing":
+            table = f"[{path[0]}]"
+            what = f"{where}: {table} is missing." if len(path) == 1 else f"{where}: {table} lacks '{path[1]}'."
+            return SettingsError(what, "Add it.")
+        case "value_error":
+            place = f"[{path[0]}]: " if path else ""
+            return SettingsError(f"{where}: {place}{first['msg'].removeprefix('Value error, ')}.", CHANGE)
+        case "less_than_equal" if path == ("project", "format"):
+            what = f"{where} has the format {given}, and this version of expound knows formats up to {FORMAT}."
+            return SettingsError(what, "Update expound.")
+    same = [one for one in error.errors() if one["loc"][:2] == first["loc"][:2] and repr(one["input"]) == repr(given)]
+    what = f"{where}: [{path[0]}] {' '.join((*path[1:2], must(same)))}"
+    is_word = first["type"] == "literal_error" and isinstance(given, str)
+    return SettingsError(
+        f"{what}, not {shown(given)}." if len(path) > 1 else f"{what}.",
+        nearest(given, _words(first)) if is_word else CHANGE,
+    )
 
 
 def _unknown(path: tuple[str, ...], where: str) -> SettingsError:

@@ -149,7 +149,7 @@ def test_missing_and_cut_short_weights(folder: Path) -> None:
         load(str(folder))
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelRefused, match="cannot be read"):
+    with pytest.raises(ModelRefused, match=r"The weights of .* are damaged"):
         load(str(folder))
 
 

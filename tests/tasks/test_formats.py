@@ -145,7 +145,7 @@ def test_an_empty_text_is_lost_in_a_table() -> None:
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_damaged_file_is_read_whole_or_refused(tmp_path: Path, name: str) -> None:
-    count = 500 if KNOWN[name] in ("judgments", "pairs") else 100
+    count = 500
     ends = [_end(tmp_path / name, content) for content in damaged((FILES / name).read_bytes(), count)]
     accepted, rejected = ends.count("read"), ends.count("refused")
     assert accepted + rejected == count

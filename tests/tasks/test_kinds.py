@@ -177,32 +177,3 @@ def test_an_unknown_task_names_the_nearest(tmp_path: Path) -> None:
         load("anwser", tmp_path)
     with pytest.raises(TaskError, match=r"There are answer, .*, summary\. Your own task goes into task\.toml\."):
         load("zzz", tmp_path)
-
-
-def test_a_task_file_of_another_encoding(tmp_path: Path) -> None:
-    (tmp_path / "task.toml").write_bytes('name = "é"'.encode("latin-1"))
-    with pytest.raises(TaskError, match="is not UTF-8 at byte 8"):
-        load("mine", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "sentence"),
-    [
-        ("name =", "name ", "is not valid TOML"),
-        ("{source}", "{sauce}", r"the template has \{sauce\}\. Did you mean 'source'"),
-        ("{text}", "the text", "no paragraph with {text}"),
-        ("Text: {source}\n\n", "Text: {source}\n", "without {source}"),
-        ("system =", "sytem =", "'system' is missing"),
-        ("[length]", 'sytem = "x"\n[length]', r"no key 'sytem'\. Did you mean 'system'"),
-        ("shortest_words = 12", "shortest_words = 12\nlongest_word = 3", "Did you mean 'longest_words'"),
-        ("shortest_words = 12", 'shortest_words = "12"', r"'length\.shortest_words': .*given: '12'"),
-        ("value = 5, label", "value = 6, label", "scale points"),
-        ('label = { en = "Wrong"', 'label = { en = "A label that is too long"', "label 'A label"),
-        ("{ value = 1, label", "{ valeu = 2, value = 1, label", "Did you mean 'value'"),
-        ('name = "reason"', 'name = "reason"\nqestion = {}', "Did you mean 'question'"),
-    ],
-)
-def test_a_file_that_is_no_task_is_refused(old: str, new: str, sentence: str) -> None:
-    assert old in ANSWER
-    with pytest.raises(TaskError, match=sentence):
-        parse(ANSWER.replace(old, new, 1), "task.toml")

@@ -94,60 +94,6 @@ def test_meta_split_group_and_gold_do_not_enter_the_id(tmp_path: Path) -> None:
     assert dressed != bare
 
 
-@pytest.mark.parametrize(
-    ("lines", "sentence"),
-    [
-        (['{"text": "a"}', '{"text": '], "line 2: not JSON"),
-        (["[1]"], "line 1: not a JSON object"),
-        ([{"text": "a"}, {"txt": "b"}], "line 2: there is no column 'txt'. Did you mean 'text'?"),
-        ([{"text": "a", "zzzzzz": 1}], "There are text, source"),
-        ([{"source": "a"}], "line 1: 'text' is missing or empty"),
-        ([{"text": "  "}], "'text' is missing or empty"),
-        ([{"text": 3}], "'text' is 3"),
-        ([{"text": "a", "source": ["b"]}], "'source' is ['b']"),
-        ([{"text": "a", "meta": [1]}], "'meta' is [1]"),
-        ([{"text": "a", "split": "heldout"}], "no split 'heldout'. Did you mean 'held_out'?"),
-        ([{"text": "a", "split": "xyz"}], "There are train, held_out"),
-        ([{"text": "a"}, {"text": "b"}, {"text": " a", "id": "x"}], "line 3 asks the same as"),
-        ([{"text": "a", "id": "x"}, {"text": "b", "id": "x"}], "line 2 has the id 'x' like"),
-        (['{"text": "\\ud800"}'], "'text' holds half of a character"),
-        (['{"text": "a", "text": "b"}'], "the key 'text' is given twice"),
-        (["", ""], "is empty"),
-        (
-            [{"text": "a", "group": "g", "split": "train"}, {"text": "b", "group": "g", "split": "held_out"}],
-            "group 'g'",
-        ),
-    ],
-)
-def test_what_is_not_understood_is_an_error_with_its_line(tmp_path: Path, lines: list[object], sentence: str) -> None:
-    path = write(tmp_path, "a.jsonl", *lines)
-    with pytest.raises(PromptError) as caught:
-        read(tmp_path)
-    assert sentence in str(caught.value)
-    assert str(path) in str(caught.value) or "group 'g'" in str(caught.value)
-    assert caught.value.remedy.endswith((".", "?"))
-
-
-def test_the_same_prompt_in_two_files_names_both(tmp_path: Path) -> None:
-    first, second = write(tmp_path, "a.txt", "Why?"), write(tmp_path, "b.jsonl", {"text": "Why?"})
-    with pytest.raises(PromptError, match=f"{second}: line 1 asks the same as {first}"):
-        read(tmp_path)
-
-
-def test_files_that_are_no_prompts(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match="no prompt file matches 'prompts/\\*'"):
-        read(tmp_path)
-    write(tmp_path, "a.txt", " ")
-    with pytest.raises(PromptError, match=r"a\.txt is empty"):
-        read(tmp_path)
-    (tmp_path / "prompts" / "a.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(PromptError, match=r"a\.txt is not UTF-8 at byte 3"):
-        read(tmp_path)
-    write(tmp_path, "b.md", "text")
-    with pytest.raises(PromptError, match=r"b\.md is no prompt file\. Prompt files end in \.jsonl, \.csv, \.txt"):
-        read(tmp_path)
-
-
 # --- CSV ----------------------------------------------------------------------------------------------------------
 
 
@@ -171,43 +117,6 @@ def test_a_csv_file_gives_the_prompts_that_json_lines_give(tmp_path: Path) -> No
     assert mine == also
     assert replace(other, name="") == replace(second, name="")
     assert other.name == "p-4"  # the line on which it begins
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("text;id\nWhy?;a\n", "line 1: the header is separated by semicolons. Save the file with commas."),
-        ("text\tid\nWhy?\ta\n", "line 1: the header is separated by tabs"),
-        ("txt\nWhy?\n", "line 2: there is no column 'txt'. Did you mean 'text'?"),
-        ("text,\nWhy?,\n", "line 1: column 2 has no name"),
-        ("text,text\nWhy?,a\n", "line 1: there are two columns 'text'"),
-        ("text,id\nWhy,\nsun, or moon?,a\n", "line 3: there are 3 cells under 2 names"),
-        ("text,id\n,a\n", "line 2: 'text' is missing or empty"),
-        ("text,meta\nWhy?,3\n", "line 2: 'meta' is no JSON object: not a JSON object"),
-        ('text\n"Why?\n', "line 2: unexpected end of data"),
-        ('text\n"Why?"so\n', "line 2:"),
-        ("text\n" + "a" * 200_000 + "\n", "line 2: field larger than field limit"),
-        ("text\n", "is empty"),
-        ("", "is empty"),
-    ],
-)
-def test_a_csv_file_that_is_not_understood(tmp_path: Path, content: str, sentence: str) -> None:
-    path = write(tmp_path, "a.csv")
-    path.write_text(content, encoding="utf-8", newline="")
-    with pytest.raises(PromptError) as caught:
-        read(tmp_path)
-    assert sentence in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_a_csv_file_in_another_encoding(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.csv")
-    path.write_bytes("text\nCafé?\n".encode("latin-1"))
-    with pytest.raises(PromptError, match="is not UTF-8 after line"):
-        read(tmp_path)
-    path.write_bytes("text\nWhy?\n".encode("utf-16"))
-    with pytest.raises(PromptError, match="is not UTF-8 after line 0"):
-        read(tmp_path)
 
 
 # --- splits -------------------------------------------------------------------------------------------------------
@@ -284,17 +193,18 @@ def test_one_prompt_alone_is_split_somehow_and_none_is_nothing() -> None:
         assert {prompt.split for prompt in assign_splits([held, *many(1, number)])} == {"train", "held_out"}
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
 def test_a_damaged_file_is_read_whole_or_refused(tmp_path: Path, name: str) -> None:
     """Of 500 damaged files none ends in anything but its prompts or a sentence."""
-    lines = [
-        '{"text": "Why?", "id": "a", "split": "train", "meta": {"n": 1}}\n{"text": "How?", "source": "So."}\n',
-        'text,source,id,split,meta\nWhy?,,a,train,"{""n"": 1}"\n"How, and\nwhen?",So.,,,\n',
-    ]
-    content = lines[name == "a.csv"].encode()
+    contents = {
+        "a.jsonl": '{"text": "Why?", "id": "a", "split": "train", "meta": {"n": 1}}\n{"text": "How?"}\n',
+        "a.csv": 'text,source,id,split,meta\nWhy?,,a,train,"{""n"": 1}"\n"How, and\nwhen?",So.,,,\n',
+        "a.txt": "Why did the fête end early?\nThe rain came at three – and stayed.\n",
+    }
+    content = contents[name].encode()
     ends = [_end(write(tmp_path, name), damage) for damage in damaged(content, 500)]
     assert ends.count("read") + ends.count("refused") == 500
-    assert min(ends.count("read"), ends.count("refused")) > 50
+    assert min(ends.count("read"), ends.count("refused")) > (20 if name == "a.txt" else 50)
 
 
 def _end(path: Path, content: bytes) -> str:

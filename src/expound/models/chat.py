@@ -56,11 +56,17 @@ def leave_marks_to_the_template(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def turn_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Return the special token with which the chat template ends the model's turn, if there is one."""
+    """Return the special token with which the chat template ends the model's turn, if there is one.
+
+    Errors: ModelRefused for a template that puts a question and its answer into no text.
+    """
     if not tokenizer.chat_template:
         return ()
     messages = [*_messages("", "question"), {"role": "assistant", "content": _MARK}]
-    _, _, after = _apply(tokenizer, messages, prompt=False).partition(_MARK)
+    try:
+        _, _, after = _apply(tokenizer, messages, prompt=False).partition(_MARK)
+    except TemplateError as error:
+        raise ModelRefused(f"The model's chat template cannot be used ({error}).", "Mend or remove it.") from error
     ids = tokenizer.encode(after, add_special_tokens=False)
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     return tuple(ids[:1]) if ids and ids[0] in special else ()

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -19,7 +21,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from expound.errors import ModelNotFound, ModelRefused, PromptError
-from expound.files import parse_object
+from expound.files import parse_object, read_text
 from expound.models.chat import leave_marks_to_the_template, rendered, token_ids, turn_ends
 from expound.models.conversion import converted, hash_once, quiet
 from expound.models.reference import KNOWN, PACKAGE, first_line, resolve
@@ -28,6 +30,7 @@ from expound.records import Conversation, Json, content_id
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".h5", ".msgpack")
 _IDENTITY = ("*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt", "*.model")
 _SAME = 1e-4
+_AGAIN = "Fetch it again."
 _CONVERT = "Convert it elsewhere to a folder with config.json, a tokenizer and .safetensors weights."
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
@@ -132,6 +135,16 @@ def _refuse_unusable(folder: Path, named: Path) -> None:
             f"{named} {own_code} (model_type '{kind}').", "Choose a model that transformers knows without extra code."
         )
     _refuse_readers(config, kind, named)
+    _refuse_config(folder, named)
+
+
+def _refuse_config(folder: Path, named: Path) -> None:
+    """Refuse a config whose values are of other types than its kind has."""
+    try:
+        AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (StrictDataclassError, ValueError, TypeError) as error:
+        told = " ".join(str(error).split())
+        raise ModelRefused(f"The config.json of {named} cannot be read ({told}).", _AGAIN) from error
 
 
 def _refuse_readers(config: dict[str, Json], kind: str, named: Path) -> None:
@@ -158,16 +171,22 @@ def _sees_ahead(model: PreTrainedModel) -> bool:
 
 
 def _config(folder: Path, named: Path) -> dict[str, Json]:
-    path = folder / "config.json"
-    if not path.is_file():
+    if not (folder / "config.json").is_file():
         raise ModelNotFound(f"{named} is no model folder: config.json is missing.", _CONVERT)
+    return _parsed(folder / "config.json")
+
+
+def _parsed(path: Path) -> dict[str, Json]:
     try:
-        return parse_object(path.read_text(encoding="utf-8"))
+        return parse_object(read_text(path, ModelRefused))
     except ValueError as error:
-        raise ModelRefused(f"{path} is not valid: {error}.", "Fetch it again.") from error
+        raise ModelRefused(f"{path} is not valid: {error}.", _AGAIN) from error
 
 
 def _tokenizer(folder: Path, named: Path) -> PreTrainedTokenizerBase:
+    own = folder / "tokenizer_config.json"
+    if own.is_file():
+        _parsed(own)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, OSError, KeyError) as error:
@@ -197,13 +216,17 @@ def _read(folder: Path, named: Path, attention: str) -> PreTrainedModel:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise ModelRefused(f"{named} cannot be read ({first_line(error)}).", _CONVERT) from error
+    except SafetensorError as error:
+        raise ModelRefused(f"The weights of {named} are damaged ({first_line(error)}).", _AGAIN) from error
+    except (OSError, RuntimeError) as error:
+        is_size = "ignore_mismatched_sizes" in str(error)
+        told = "its weights have other sizes than its config.json says" if is_size else first_line(error)
+        raise ModelRefused(f"{named} cannot be read ({told}).", _CONVERT) from error
     # With the report asked for, what comes back is a pair; the library's types do not say so.
     model, report = cast(tuple[PreTrainedModel, dict[str, set[str]]], read)
     missing = sorted(report["missing_keys"])
     if missing:
-        raise ModelRefused(f"{named} lacks weights ({len(missing)}, the first is {missing[0]}).", "Fetch it again.")
+        raise ModelRefused(f"{named} lacks weights ({len(missing)}, the first is {missing[0]}).", _AGAIN)
     return model
 
 

@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from expound.errors import ModelNotFound, ModelRefused
 
 PACKAGE = "package:"
@@ -49,6 +46,11 @@ def resolve(reference: str, base: Path) -> Path:
 
     Errors: ModelNotFound when it leads nowhere; ModelRefused when a link leads out of its package.
     """
+    return find_here(reference, base) or _from_hub(reference)
+
+
+def find_here(reference: str, base: Path) -> Path | None:
+    """Return the same without asking the hub, None for what may be a name there. Errors: as in `resolve`."""
     if reference.startswith(PACKAGE):
         return _in_package(reference)
     path = base / Path(reference).expanduser()
@@ -56,7 +58,7 @@ def resolve(reference: str, base: Path) -> Path:
         return path.resolve()
     if not _HUB_NAME.fullmatch(reference) or reference.endswith(".gguf"):
         raise ModelNotFound(f"The model '{reference}' is no file or folder here ({path}).", _FORMS)
-    return _from_hub(reference)
+    return None
 
 
 def first_line(error: Exception) -> str:
@@ -102,6 +104,9 @@ def _neighbours(roots: Sequence[Path], suffix: str) -> str:
 
 
 def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         endpoint = os.environ.get("HF_ENDPOINT")
         return Path(snapshot_download(name, allow_patterns=list(WANTED_FROM_HUB), endpoint=endpoint))

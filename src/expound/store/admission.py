@@ -23,6 +23,7 @@ from expound.store.book import LogBook
 SESSION_DAYS = 30
 SLIDE_DAYS = 1
 MAX_NAME = 80
+MOST_DAYS = 3650
 KEYS = "keys"
 
 
@@ -47,11 +48,11 @@ class Admission:
         """Make an invitation and return its token, which is shown once and stored hashed.
 
         A person who is known by that name stays the same rater, and is let in again after a `revoke`.
-        Errors: InputError for a name that is empty, too long or holds control characters, and for no days.
+        Errors: InputError for a name that is empty, too long or holds control characters, and for days beyond reason.
         """
         rater = self._rater_named(_checked_name(name))
-        if days < 1:
-            raise InputError(f"an invitation cannot last {days} days.", "Give at least 1.")
+        if not 1 <= days <= MOST_DAYS:
+            raise InputError(f"an invitation cannot last {days} days.", f"Give 1 to {MOST_DAYS}.")
         self._book.add(rater)
         token = secrets.token_urlsafe(32)
         row = {

@@ -24,7 +24,8 @@ from expound.store.writer import Writer
 T = TypeVar("T")
 Pragma = str | int
 FILE_NAME = "expound.db"
-NEWEST = "0001"
+REVISIONS = ("0001",)
+NEWEST = REVISIONS[-1]
 BUSY_SECONDS = 10.0
 
 
@@ -167,10 +168,10 @@ def _examine(path: Path, busy_seconds: float) -> str | None:
                 f"{path} belongs to another program: it holds the tables {', '.join(sorted(tables)[:5])}.",
                 "Move that file away, or use another folder.",
             )
-        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    if revision > NEWEST:
+        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("none",)
+    if revision not in REVISIONS:
         raise StorageError(
             f"{path} has the format {revision}, and this version of expound knows formats up to {NEWEST}.",
-            "Update expound.",
+            "Update expound, or restore the file from a backup.",
         )
     return str(revision)

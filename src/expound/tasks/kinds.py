@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ from expound.errors import SettingsError, TaskError, nearest
 from expound.files import read_text
 from expound.records import Conversation, Prompt
 from expound.rubric import Criterion, Form, Length, Point, Rubric
+from expound.settings import LONGEST, first_mistake, must, shown, toml_as_json
 
 PLACE = re.compile(r"\{(\w+)\}")
 PLACES = ("text", "source")
@@ -103,13 +103,13 @@ def parse(text: str, where: str) -> Task:
 
     Errors: TaskError for broken TOML, missing or unknown keys (with the nearest name), and a template without {text}.
     """
+    told = toml_as_json(text, where, TaskError)
     try:
-        # Strict mode refuses a list for a tuple in Python data but not in JSON, which is what TOML arrays mean.
-        task = Task.model_validate_json(json.dumps(tomllib.loads(text), default=str))
-    except tomllib.TOMLDecodeError as error:
-        raise TaskError(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
+        task = Task.model_validate_json(told)
     except ValidationError as error:
         raise _explain(error, where) from error
+    except TaskError as error:
+        raise TaskError(f"{where}: {error.what}", error.remedy) from error
     _check_template(task.template, where)
     return task
 
@@ -127,13 +127,13 @@ def _check_template(template: str, where: str) -> None:
 
 
 def _explain(error: ValidationError, where: str) -> TaskError:
-    first = error.errors()[0]
-    path = ".".join(str(step) for step in first["loc"])
+    first = first_mistake(error)
+    path = ".".join(str(step)[:LONGEST] for step in first["loc"])
     if first["type"] == "missing":
         return TaskError(f"{where}: '{path}' is missing.", "Add it.")
     if first["type"] == "extra_forbidden":
         return TaskError(f"{where}: there is no key '{path}'.", nearest(str(first["loc"][-1]), _known(first["loc"])))
-    return TaskError(f"{where}: '{path}': {first['msg']} (given: {str(first['input'])[:80]!r}).", "Change it.")
+    return TaskError(f"{where}: '{path}' {must([first])}, not {shown(first['input'])}.", "Change it.")
 
 
 def _known(path: tuple[int | str, ...]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from expound.errors import PromptError, nearest
-from expound.files import json_lines, parse_object, read_text
+from expound.files import MAX_LINE_BYTES, json_lines, parse_object, read_text
 from expound.records import Json, Prompt, Split, Text, content_id
 from expound.tasks.tables import csv_rows
 
@@ -124,9 +124,12 @@ def _read(path: Path) -> Sequence[Place]:
             lines = [_line(path, number, columns) for number, columns in json_lines(path, PromptError)]
         case ".csv":
             lines = [
-                _line(path, number, _columns(cells, path, number)) for number, cells in csv_rows(path, PromptError)
+                _line(path, number, _columns(cells, path, number))
+                for number, cells in csv_rows(path, PromptError, COLUMNS)
             ]
         case _:
+            if path.stat().st_size > MAX_LINE_BYTES:
+                raise PromptError(f"{path} is longer than {MAX_LINE_BYTES} bytes.", "A .txt file is one prompt.")
             text = read_text(path, PromptError)
             lines = [(str(path), {"text": text}, path.stem)] if text.strip() else []
     if not lines:
@@ -171,6 +174,8 @@ def _text(columns: Mapping[str, Json], column: str, where: str) -> str | None:
         raise PromptError(f"{where}: '{column}' is {value!r}.", "Give a text in quotes.")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise PromptError(f"{where}: '{column}' holds half of a character.", "Mend the text.")
+    if "\0" in value:
+        raise PromptError(f"{where}: '{column}' holds a zero byte.", "Save the file as UTF-8, or mend the text.")
     return value.strip() or None
 
 

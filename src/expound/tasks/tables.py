@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from expound.errors import InputError
-from expound.files import parse_json
+from expound.errors import InputError, nearest
+from expound.files import parse_json, read_text
 from expound.records import Json
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -19,16 +19,18 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
-def csv_rows(path: Path, error: type[InputError]) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_rows(path: Path, error: type[InputError], known: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the number of the line on which each row begins, and its cells that are not empty, by the header's names.
 
     A byte-order mark and blank rows are passed over. Refuses, as `error` with file and line: another separator than
-    the comma, a header without names or with one twice, a row of another length, a stray quote, another encoding.
+    the comma, a header without names, with one twice or with one that is not `known` (where any are), a row of another
+    length, a stray quote, another encoding.
     """
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, strict=True)
         try:
             header = _header(next(reader, []), path, error)
+            _check_known(header, known, path, error)
             number = reader.line_num + 1
             for cells in reader:
                 if any(cells):
@@ -37,8 +39,8 @@ def csv_rows(path: Path, error: type[InputError]) -> Iterator[tuple[int, dict[st
                 number = reader.line_num + 1
         except csv.Error as trouble:
             raise error(f"{path}: line {reader.line_num}: {trouble}.", "Mend that line.") from trouble
-        except UnicodeDecodeError as refused:
-            raise error(f"{path} is not UTF-8 after line {reader.line_num}.", "Save it as UTF-8.") from refused
+        except UnicodeDecodeError:
+            read_text(path, error)  # it says which byte
 
 
 def table(header: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
@@ -88,6 +90,13 @@ def _header(cells: Sequence[str], path: Path, error: type[InputError]) -> tuple[
     if twice is not None:
         raise error(f"{path}: line 1: there are two columns '{twice}'.", "Remove or rename one of them.")
     return header
+
+
+def _check_known(header: Sequence[str], known: Sequence[str], path: Path, error: type[InputError]) -> None:
+    strange = next((name[:80] for name in header if known and name not in known), None)
+    if strange is not None:
+        remedy = f"{nearest(strange, known)} The first line of a .csv file names its columns."
+        raise error(f"{path}: line 1: there is no column '{strange}'.", remedy)
 
 
 def _check_length(cells: Sequence[str], header: Sequence[str], where: str, error: type[InputError]) -> None:
