@@ -1,0 +1,41 @@
+"""The walk of the examples on a tiny model: it ends in figures and pairs, and a finished example is not run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.projects import make_project
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def walk(folder: Path, *examples: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/walk_examples.py", "--folder", str(folder), "--examples", *examples]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_an_example_is_walked_once_to_figures_and_pairs(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "summary", tiny_llama_folder)
+    first = walk(tmp_path, "summary")
+    told = json.loads(first.stdout.splitlines()[-1])
+    (figures,) = told["figures"]
+    assert (first.returncode == 0) == told["holds"]
+    assert set(figures["differences"]) == {"sampled", "tails cut", "greedy"}
+    assert all(low <= mean <= high for mean, low, high in figures["differences"].values())
+    assert {"copied", "repeated"} < set(figures["form"])
+    assert figures["seconds"] > 0
+    assert Path(figures["report"]) == project / "report.html"
+    assert first.stdout.count("Before, utility ") == first.stdout.count("After, utility ") == 3
+    assert "updates = 5" in (project / "project.toml").read_text(encoding="utf-8")
+    assert walk(tmp_path, "summary").stdout == first.stdout
+
+
+def test_an_unknown_example_is_refused(tmp_path: Path) -> None:
+    found = walk(tmp_path, "poem")
+    assert found.returncode == 2
+    assert "invalid choice: 'poem'" in found.stderr
