@@ -12,7 +12,15 @@ import numpy as np
 from scipy.special import expit, ndtr, ndtri
 
 from expound.errors import NothingToLearn
-from expound.feedback.categories import Confusions, Votes, collect_votes, fit_confusions, kappas, label_verdicts
+from expound.feedback.categories import (
+    Confusions,
+    Votes,
+    collect_votes,
+    fit_confusions,
+    kappas,
+    label_verdicts,
+    tempered,
+)
 from expound.feedback.evidence import Evidence, Floats, Graded, by_criterion, collect
 from expound.feedback.skill import Fit, Quality, fit
 from expound.records import (
@@ -165,7 +173,7 @@ def pair_verdicts(criterion: str, evidence: Evidence, quality: Quality) -> tuple
 
 
 def _labels(checked: Sequence[Checked]) -> tuple[CheckVerdict, ...]:
-    return tuple(verdict for one in checked for verdict in label_verdicts(one.votes, one.found.posterior))
+    return tuple(verdict for one in checked for verdict in label_verdicts(one.votes, tempered(one.votes, one.found)))
 
 
 # --- skills -------------------------------------------------------------------------------------------------------
