@@ -27,8 +27,13 @@ from expound.project import Project, open_project
 from expound.reporting.progress import progress_for
 from expound.reporting.report import Pair, Side, draw_pairs
 
-SIZES = {"updates": "5", "responses": "3"}
-FEWER_PROMPTS = {"answer": {"prompts": '"prompts/[ew]*"'}}  # of three files two, as the other examples have
+SETTINGS = {
+    "asking.criteria": '["overall"]',
+    "ppo.updates": "5",
+    "ppo.learning_rate": "1.2e-3",  # five updates go about as far as eight with the examples' own
+    "measuring.responses": "3",
+}
+FEWER_PROMPTS = {"answer": {"project.prompts": '"prompts/[ew]*"'}}  # of three files two, as the other examples have
 PAIRS, WIDTH = 3, 58
 
 
@@ -36,7 +41,7 @@ def walk(folder: Path, example: str) -> dict[str, object]:
     """Walk one example and return its figures."""
     if not (folder / "project.toml").exists():
         expound.init(folder, example=example)
-    lower(folder / "project.toml", SIZES | FEWER_PROMPTS.get(example, {}))
+    change(folder / "project.toml", SETTINGS | FEWER_PROMPTS.get(example, {}))
     progress = progress_for(sys.stderr)
     sys.stdout.write(f"\n=== {example}\n")
     shown = demonstration.walk(folder, 0, progress)
@@ -52,11 +57,14 @@ def walk(folder: Path, example: str) -> dict[str, object]:
         }
 
 
-def lower(path: Path, values: dict[str, str]) -> None:
-    """Give keys of a project.toml other values; done again it changes nothing."""
+def change(path: Path, values: dict[str, str]) -> None:
+    """Give keys of a project.toml, as "table.key", other values; done again it changes nothing."""
     text = path.read_text(encoding="utf-8")
-    for key, value in values.items():
-        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+    for place, value in values.items():
+        table, key = place.split(".")
+        text, found = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+        if not found:
+            text = text.replace(f"[{table}]\n", f"[{table}]\n{key} = {value}\n", 1)
     write_file(path, text)
 
 

@@ -31,7 +31,9 @@ def test_an_example_is_walked_once_to_figures_and_pairs(tiny_llama_folder: Path,
     assert figures["seconds"] > 0
     assert Path(figures["report"]) == project / "report.html"
     assert first.stdout.count("Before, utility ") == first.stdout.count("After, utility ") == 3
-    assert "updates = 5" in (project / "project.toml").read_text(encoding="utf-8")
+    changed = (project / "project.toml").read_text(encoding="utf-8")
+    assert "updates = 5\n" in changed, "a key that was there"
+    assert '[asking]\ncriteria = ["overall"]\n' in changed, "a key that was not"
     assert walk(tmp_path, "summary").stdout == first.stdout
 
 
