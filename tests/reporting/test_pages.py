@@ -264,7 +264,7 @@ def test_raters_with_few_judgments_are_not_judged(simulated: Story, tmp_path: Pa
     adversarial = re.search(r">adversarial</th>.*?</tr>", page, re.DOTALL)
     assert adversarial is not None
     assert "−0.78" in adversarial[0]
-    assert re.search(r">adversarial</strong>\s+inverted: ", page)
+    assert re.search(r">adversarial</strong>\s+inverted", page)
 
 
 def test_an_alarm_that_came_twice_is_told_once_as_it_was_last(simulated: Story, tmp_path: Path) -> None:
