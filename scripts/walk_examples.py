@@ -1,8 +1,8 @@
 """Walk the four examples through two rounds with the simulated panel, sizes lowered, and show what came of each.
 
-Resumes by example: a finished one is not run again. Prints of each what the hidden utility says, and three pairs of
-before and after, drawn by seed. The last line is JSON; the exit code is 0 when all examples reached their report and
-none got worse: no difference to the reference has a 95 % interval below zero.
+Resumes by example: a finished one is not run again. Prints of each what the hidden utility says and three pairs of
+before and after, drawn by seed, and at the end a table. The last line is JSON; the exit code is 0 when all examples
+reached their report and none got worse: no difference to the reference has a 95 % interval below zero.
 """
 
 from __future__ import annotations
@@ -86,6 +86,17 @@ def utility(project: Project, name: str, side: Side) -> float:
     return gold_of(prompt, side.text, finished=side.finished)
 
 
+def row(figures: dict[str, object]) -> str:
+    """Return an example as a row of a Markdown table."""
+    differences, form = figures["differences"], figures["form"]
+    assert isinstance(differences, dict)
+    assert isinstance(form, dict)
+    told = [f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" for mean, low, high in differences.values()]
+    shares = [f"{form[name]:.2f}" for name in ("copied", "repeated")]
+    cells = [figures["example"], *told, *shares, f"{figures['seconds']:.0f}"]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
 def holds(figures: dict[str, object]) -> bool:
     """Return whether an example reached its report and did not get worse."""
     differences = figures["differences"]
@@ -101,6 +112,8 @@ def main() -> int:
     given = parser.parse_args()
     found = [walk(given.folder / example, example) for example in given.examples]
     good = all(holds(figures) for figures in found)
+    head = "| example | as sampled | unfinished tails cut | greedy | copied | repeated | seconds |"
+    sys.stdout.write("\n".join(["", head, "|---" * head.count(" | ") + "|---|", *map(row, found), ""]))
     sys.stdout.write(json.dumps({"benchmark": "walk-examples", "figures": found, "holds": good}) + "\n")
     return 0 if good else 1
 
