@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RECIPE := pyproject.toml constraints.txt requirements-models.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-seeds check test test-slow clean
+.PHONY: help install demo demo-seeds examples check test test-slow clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -21,6 +21,9 @@ demo: $(VENV)/.installed  ## walk two rounds with a simulated panel; about eleve
 
 demo-seeds: $(VENV)/.installed  ## the demonstration with three seeds
 	$(BIN)/python scripts/demo_seeds.py
+
+examples: $(VENV)/.installed  ## the four examples, sizes lowered, to their reports; about half an hour on two cores
+	$(BIN)/python scripts/walk_examples.py
 
 check: $(VENV)/.developed  ## lint, format, types, the layers of the house, the docs
 	BIN=$(BIN) scripts/check

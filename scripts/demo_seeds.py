@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from expound import demonstration
-from expound.project import open_project
+from expound.project import Project, open_project
+from expound.records import Round
 from expound.reporting.progress import progress_for
 
 MOST_COPIED = 0.25
@@ -26,21 +27,25 @@ def walk(folder: Path, seed: int) -> dict[str, object]:
     progress = progress_for(sys.stderr)
     begun = time.monotonic()
     shown = demonstration.walk(folder, seed, progress)
+    sys.stdout.write(f"\nseed {seed}{shown.text}\n")
     with open_project(folder, progress) as project:
-        last = project.book.rounds()[demonstration.ROUNDS - 1]
-        form = demonstration.form_of(project, project.require_tuned(last).id)
-        skills = {skill.rater: skill.discrimination for skill in project.require_settlement(last).skills}
+        skills = {skill.rater: skill.discrimination for skill in project.require_settlement(last_round(project)).skills}
+        told = told_of(project, shown)
+    return {"seed": seed, "seconds": time.monotonic() - begun, **told, "discriminations": skills}
+
+
+def last_round(project: Project) -> Round:
+    """Return the round with which the walk ended."""
+    return project.round(demonstration.ROUNDS)
+
+
+def told_of(project: Project, shown: demonstration.Shown) -> dict[str, object]:
+    """Return the last round's differences of hidden utility with their intervals, and the form of its responses."""
+    last = last_round(project)
     differences = {
         line.how: (line.difference, *(line.interval or ())) for line in shown.gold if line.round == last.number
     }
-    sys.stdout.write(f"\nseed {seed}{shown.text}\n")
-    return {
-        "seed": seed,
-        "seconds": time.monotonic() - begun,
-        "differences": differences,
-        "form": form,
-        "discriminations": skills,
-    }
+    return {"differences": differences, "form": demonstration.form_of(project, project.require_tuned(last).id)}
 
 
 def holds(figures: dict[str, object]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from expound import loop
 from expound.errors import (
     ExpoundError,
     FolderBusy,
@@ -28,8 +30,9 @@ from expound.files import locked
 from expound.panel.people import People
 from expound.panel.simulated import SimulatedPanel
 from expound.project import Project, open_project, read_settings
-from expound.records import Decision, PolicyRecord
+from expound.records import Decision, PolicyRecord, Rating
 from expound.reporting.progress import PlainProgress
+from expound.tasks.kinds import skeleton
 from tests.support.projects import Shape, make_project
 from tests.support.tiny import save_tiny
 
@@ -339,6 +342,25 @@ def test_an_own_task_stays_while_a_round_is_open(folder: Path) -> None:
 
 
 # --- what a round is about ----------------------------------------------------------------------------------------
+
+
+def test_the_simulated_panel_rates_on_the_scales_of_an_own_task(folder: Path) -> None:
+    """An own scale goes from the task's file into judgments and verdicts."""
+    without_highest = re.sub(r"^    \{ value = 5, .*\n", "", skeleton("notes"), flags=re.MULTILINE)
+    own = re.sub(r"value = (\d)", lambda found: f"value = {int(found[1]) - 1}", without_highest)
+    (folder / "task.toml").write_text(own, encoding="utf-8")
+    change(folder, 'task = "answer"', 'task = "notes"')
+    with opened(folder) as project:
+        current = project.open_round()
+        loop.sample(project, current)
+        loop.ask(project, current)
+        loop.collect(project, current, "train")
+        rated = [one for one in project.book.judgments("train") if isinstance(one, Rating)]
+        assert {one.criterion for one in rated} == {"reason", "trust", "overall"}
+        assert {one.scale for one in rated} == {(0, 3)}
+        assert 0 in {one.value for one in rated} <= {0, 1, 2, 3}
+        verdicts = loop.settle(project, current).verdicts
+    assert all(0 <= one.value <= 3 for one in verdicts if one.criterion == "trust")
 
 
 def test_a_round_is_about_the_prompts_that_are_in_the_files(folder: Path) -> None:

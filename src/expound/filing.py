@@ -71,7 +71,8 @@ class FileSettlement:
             "checks by each rater's own confusions, drawn to those of all": "check" in self.kinds,
         }
         how = "; ".join(way for way, is_used in ways.items() if is_used)
-        sure = " Chances of checks are too sure: they take votes as independent." if "check" in self.kinds else ""
+        tempered = " Chances of checks are tempered, and still too sure where raters err alike."
+        sure = tempered if "check" in self.kinds else ""
         return f"Aggregation: {how}. That is fixed; nothing is chosen by left-out judgments yet.{sure}"
 
     def __str__(self) -> str:

@@ -365,7 +365,7 @@ class Project:
                 return RankingPanel(self.book, require(RankingFunction, self._function, self.folder))
         made: list[Panel] = []
         if "simulated" in settings.panel.kinds:
-            made.append(SimulatedPanel(self.book, settings.project.seed))
+            made.append(SimulatedPanel(self.book, settings.project.seed, self.task.criteria))
         if settings.judge is not None and "judge" in settings.panel.kinds:
             made.append(JudgePanel(self.book, self.task, settings.judge))
         if "people" in settings.panel.kinds:

@@ -321,7 +321,7 @@ class PairVerdict:
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """How likely a response is of each category, the likeliest first; `p` is too sure: votes are not independent."""
+    """How likely a response is of each category, the likeliest first."""
 
     response: str
     criterion: str

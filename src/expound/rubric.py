@@ -36,6 +36,11 @@ class Criterion(Form):
     question: Told
     points: tuple[Point, ...]
 
+    @property
+    def scale(self) -> tuple[int, int]:
+        """Return the lowest and the highest point."""
+        return self.points[0].value, self.points[-1].value
+
     def model_post_init(self, _context: object) -> None:
         """Refuse points that are no scale, or not told in every language of the question."""
         values = [point.value for point in self.points]

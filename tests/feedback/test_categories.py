@@ -8,13 +8,16 @@ import pytest
 from expound.errors import DidNotConverge, JudgmentError
 from expound.feedback.categories import (
     Confusions,
+    Votes,
     collect_votes,
     fit_confusions,
     kappas,
     label_verdicts,
+    tempered,
 )
 from expound.feedback.evidence import Floats
 from expound.records import Check, Json
+from tests.support.raters import calibration_error
 
 LABELS = ("no", "partly", "yes")
 
@@ -122,6 +125,76 @@ def test_tables_of_few_votes_are_the_panels() -> None:
     found = fit_confusions(collect_votes([*said, check("rare", "a000", "no")]), strength=50)
     assert found.tables[-1] == pytest.approx(found.panel, abs=0.02)
     assert found.tables.sum(axis=2) == pytest.approx(np.ones((7, 3)))
+
+
+# --- how sure it may be -------------------------------------------------------------------------------------------
+
+
+def half_hard(responses: int, seed: int) -> tuple[list[Check], dict[str, str]]:
+    """Return checks by raters who are right in nine of ten, but in half of the responses as often take a decoy."""
+    generator = np.random.default_rng(seed)
+    truth, decoys = generator.integers(3, size=(2, responses))
+    chances = [
+        right(0.85)[true] if place % 2 else np.eye(3)[true] / 2 + np.eye(3)[decoy] / 2
+        for place, (true, decoy) in enumerate(zip(truth, decoys, strict=True))
+    ]
+    said = [
+        check(f"r{rater}", f"a{place:03d}", LABELS[generator.choice(3, p=row)])
+        for place, row in enumerate(chances)
+        for rater in generator.choice(10, 6, replace=False)
+    ]
+    return said, {f"a{place:03d}": LABELS[true] for place, true in enumerate(truth)}
+
+
+def gap(votes: Votes, chances: Floats, truth: dict[str, str]) -> float:
+    """Return the calibration error of the likeliest categories of the responses that were not known."""
+    unknown = votes.known < 0
+    is_right = np.array(
+        [
+            truth[name] == votes.labels[place]
+            for name, place in zip(votes.responses, chances.argmax(axis=1), strict=True)
+        ]
+    )
+    return calibration_error(chances.max(axis=1)[unknown], is_right[unknown])
+
+
+def test_votes_that_err_together_make_less_sure() -> None:
+    for seed in range(3):
+        said, truth = half_hard(400, seed)
+        votes = collect_votes(said)
+        found = fit_confusions(votes)
+        chances = tempered(votes, found)
+        assert gap(votes, chances, truth) < 0.8 * gap(votes, found.posterior, truth)
+        assert chances.sum(axis=1) == pytest.approx(np.ones(400))
+        assert (chances.argmax(axis=1) == found.posterior.argmax(axis=1)).all()
+
+
+def test_known_categories_tell_best_how_sure_to_be() -> None:
+    for seed in range(3):
+        said, truth = half_hard(400, seed)
+        taught = [
+            check(one.rater, one.response, one.value, truth[one.response]) if one.response < "a040" else one
+            for one in said
+        ]
+        votes = collect_votes(taught)
+        chances = tempered(votes, fit_confusions(votes))
+        assert (chances[:40].max(axis=1) == 1).all()
+        assert gap(votes, chances, truth) < 0.09
+
+
+def test_independent_votes_stay_as_sure_as_they_are() -> None:
+    for seed in range(5):
+        said, truth = crowd(np.stack([right(0.7)] * 20), responses=300, votes=5, seed=seed)
+        votes = collect_votes(said)
+        found = fit_confusions(votes)
+        assert tempered(votes, found) == pytest.approx(found.posterior, abs=0.05)
+        assert gap(votes, tempered(votes, found), truth) < 0.05
+
+
+def test_lone_votes_choose_nothing() -> None:
+    votes = collect_votes([check(f"r{place % 3}", f"a{place}", LABELS[place % 2]) for place in range(12)])
+    found = fit_confusions(votes)
+    assert tempered(votes, found).tolist() == found.posterior.tolist()
 
 
 # --- skill --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from expound.feedback.verdicts import settle
 from expound.records import Comparison, Ranking, Rating, Skill
-from tests.support.raters import Simulated, demonstration_panel, logistic_panel
+from tests.support.raters import Simulated, calibration_error, demonstration_panel, logistic_panel
 
 SEEDS = (0, 1, 2)
 
@@ -52,9 +52,7 @@ def test_pair_chances_mean_what_they_say() -> None:
     pairs = settle(panel.judgments, 1).pairs
     chance = np.array([pair.p_left for pair in pairs])
     is_right = np.array([panel.quality[pair.left] > panel.quality[pair.right] for pair in pairs])
-    bins = np.minimum((chance * 10).astype(int), 9)
-    gaps = [abs(chance[bins == one].mean() - is_right[bins == one].mean()) * (bins == one).mean() for one in set(bins)]
-    assert sum(gaps) <= 0.04
+    assert calibration_error(chance, is_right) <= 0.04
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -131,9 +129,7 @@ def test_rankings_by_unequal_raters_are_weighed() -> None:
     chance = np.array([pair.p_left for pair in settlement.pairs])
     is_right = np.array([quality[pair.left] > quality[pair.right] for pair in settlement.pairs])
     assert np.mean((chance > 0.5) == is_right) > 0.75
-    bins = np.minimum((chance * 10).astype(int), 9)
-    gaps = [abs(chance[bins == one].mean() - is_right[bins == one].mean()) * (bins == one).mean() for one in set(bins)]
-    assert sum(gaps) <= 0.04
+    assert calibration_error(chance, is_right) <= 0.04
 
 
 # --- criteria -----------------------------------------------------------------------------------------------------

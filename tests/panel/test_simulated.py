@@ -25,6 +25,7 @@ from expound.records import (
     Text,
     content_id,
 )
+from expound.rubric import Criterion, Point
 from tests.support.books import MemoryBook
 
 SOURCE = (
@@ -157,15 +158,18 @@ def test_the_harsh_rater_rates_lower_and_the_adversary_turns_the_scale() -> None
 
 
 CRITERIA = ("reason", "shown", "clarity")
+CAREFUL = "simulated-careful"
 PARTLY = "The loaves rose late because a window stood open behind the sacks."
 FOUR = tuple(response(place, text) for place, text in enumerate((GOOD, BAD, PARTLY, "Late loaves, new aprons.")))
 
 
-def all_said(asked: Sequence[Ballot], given: Sequence[Response] = FOUR) -> tuple[Judgment, ...]:
+def all_said(
+    asked: Sequence[Ballot], given: Sequence[Response] = FOUR, criteria: Sequence[Criterion] = ()
+) -> tuple[Judgment, ...]:
     """Let the panel answer and return every judgment, of which a ballot may have several."""
     book = MemoryBook()
     book.add([PROMPT, *given, *asked])
-    SimulatedPanel(book, 0).collect(ROUND, "train", Quiet())
+    SimulatedPanel(book, 0, criteria).collect(ROUND, "train", Quiet())
     return book.judgments("train")
 
 
@@ -192,6 +196,32 @@ def test_a_rating_gives_a_point_of_every_criterion_of_its_ballot() -> None:
         assert mean["careful", "r0"] > mean["careful", "r1"] + 1
         assert mean["adversarial", "r0"] < mean["adversarial", "r1"] - 1
         assert mean["harsh", "r0"] < mean["careful", "r0"]
+
+
+def scaled(name: str, low: int, high: int) -> Criterion:
+    points = [Point(value=value, label={"en": str(value)}, meaning={"en": "So."}) for value in range(low, high + 1)]
+    return Criterion(name=name, question={"en": "How good?"}, points=tuple(points))
+
+
+def test_a_rating_is_on_the_scale_of_its_criterion() -> None:
+    """The share of the scale, not the point, tells the utility: an unknown criterion goes from 1 to 5."""
+    scales = {"reason": (0, 3), "shown": (1, 7), "clarity": (1, 5)}
+    asked = [replace(one, criteria=CRITERIA) for shown in ("r0", "r1") for one in ballots("rating", [shown])]
+    said = [
+        one
+        for one in all_said(asked, criteria=[scaled(name, *scales[name]) for name in CRITERIA[:2]])
+        if isinstance(one, Rating)
+    ]
+    for criterion, (low, high) in scales.items():
+        mine = [one for one in said if one.criterion == criterion]
+        assert {one.scale for one in mine} == {(low, high)}
+        assert {one.value for one in mine} >= {low, high}
+        assert {one.value for one in mine} <= set(range(low, high + 1))
+        good, bad = (
+            fmean((one.value - low) / (high - low) for one in mine if (one.rater, one.response) == (CAREFUL, shown))
+            for shown in ("r0", "r1")
+        )
+        assert good > bad + 0.3
 
 
 def test_criteria_of_one_ballot_go_together_and_still_differ() -> None:

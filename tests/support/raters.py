@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from expound.feedback.evidence import Bools, Floats
 from expound.records import Comparison, Judgment, Rating, Settlement
 
 NAMES = ("careful", "noisy", "harsh", "side-biased", "adversarial")
@@ -86,3 +87,10 @@ def demonstration_panel(seed: int, prompts: int = 28) -> tuple[tuple[Judgment, .
 def _seen(utility: float, length: float, rater: int, generator: np.random.Generator) -> float:
     noise = generator.normal(0, NOISE[rater]) + length * (NAMES[rater] == "noisy")
     return float((-1 if NAMES[rater] == "adversarial" else 1) * utility + noise)
+
+
+def calibration_error(chance: Floats, is_right: Bools) -> float:
+    """Return how far chances are from the shares that came true, on average over ten bins."""
+    bins = np.minimum((chance * 10).astype(int), 9)
+    gaps = [abs(chance[bins == one].mean() - is_right[bins == one].mean()) * (bins == one).mean() for one in set(bins)]
+    return float(sum(gaps))

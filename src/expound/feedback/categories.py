@@ -3,13 +3,13 @@
 A rater who meets a response of category t says o with chance P[t, o]; what responses are and how raters confuse is
 learnt in turns (Dawid and Skene 1979). Few raters say enough for a table of their own, so that its rows are drawn to
 those of the whole panel, each category as strongly as the raters prove to be alike in it. The posterior takes the votes
-on a response as independent; they are not, so that its probabilities are too sure.
+on a response as independent; they are not, so that it is too sure, and is tempered as far as left-out votes ask for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -27,6 +27,9 @@ RIGHT, WRONG = 1.4, 0.6  # votes imagined beside those that tell how often the p
 STRENGTHS = np.geomspace(0.3, 300, 36)  # votes that the panel's row counts for in a rater's
 USUAL_STRENGTH = 5.0  # with a log-normal prior of width 1
 STRENGTH_EVERY, LAST_STRENGTH = 3, 60  # iterations: then it stands still, or the fit would not
+POWERS = np.linspace(1, 0.05, 20)  # that the posterior may be raised to, the first of the best
+ENOUGH_KNOWN = 20  # responses of a known category that choose the power; below, left-out votes do
+LEAST_LIKELY = 1e-12  # so that to be certain and wrong has a price that sums up
 LEAST_CHANCE = 1e-9  # that votes disagree by chance, below which agreement tells nothing
 
 
@@ -193,6 +196,42 @@ def _posterior(votes: Votes, said: csr_array, shares: Floats, tables: Floats) ->
     likely = np.log(shares) + said.T @ np.log(tables).transpose(0, 2, 1).reshape(-1, labels)
     chance = np.exp(likely - likely.max(axis=1, keepdims=True))
     return _clamped(votes, chance / chance.sum(axis=1, keepdims=True))
+
+
+# --- how sure it may be -------------------------------------------------------------------------------------------
+
+
+def tempered(votes: Votes, found: Confusions) -> Floats:
+    """Return [responses, labels] the posterior to the power, at most 1, with which it tells best what it did not see.
+
+    That is the known categories where there are 20, or else each vote on a response that has others.
+    Errors: DidNotConverge.
+    """
+    known = votes.known >= 0
+    if known.sum() >= ENOUGH_KNOWN:
+        unseen = replace(votes, known=np.full_like(votes.known, -1))
+        chances, likely = fit_confusions(unseen).posterior[known], np.eye(len(votes.labels))[votes.known[known]]
+    else:
+        chances, likely = _left_out(votes, found)
+    told = [float(np.log((_raised(chances, power) * likely).sum(axis=1) + LEAST_LIKELY).sum()) for power in POWERS]
+    return _clamped(votes, _raised(found.posterior, POWERS[int(np.argmax(told))]))
+
+
+def _raised(chances: Floats, power: float) -> Floats:
+    raised = chances**power
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _left_out(votes: Votes, found: Confusions) -> tuple[Floats, Floats]:
+    """Return [votes, labels] the chances of each vote's response without it, and how likely each makes the vote.
+
+    The vote is taken out of its response and of its rater's row, not out of the panel's. Lone votes are no part of it.
+    """
+    several = votes.counts().sum(axis=1)[votes.item] > 1
+    item, rater, label = votes.item[several], votes.rater[several], votes.label[several]
+    own, said, rows = found.posterior[item], found.tables[rater, :, label], found.votes[rater]
+    others = own / said
+    return others / others.sum(axis=1, keepdims=True), (said * rows - own) / (rows - own)
 
 
 # --- what it says -------------------------------------------------------------------------------------------------

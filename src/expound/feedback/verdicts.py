@@ -12,7 +12,15 @@ import numpy as np
 from scipy.special import expit, ndtr, ndtri
 
 from expound.errors import NothingToLearn
-from expound.feedback.categories import Confusions, Votes, collect_votes, fit_confusions, kappas, label_verdicts
+from expound.feedback.categories import (
+    Confusions,
+    Votes,
+    collect_votes,
+    fit_confusions,
+    kappas,
+    label_verdicts,
+    tempered,
+)
 from expound.feedback.evidence import Evidence, Floats, Graded, by_criterion, collect
 from expound.feedback.skill import Fit, Quality, fit
 from expound.records import (
@@ -84,7 +92,7 @@ def settle(judgments: Sequence[Judgment], round_: int) -> Settlement:
         skills=_skills(views[:1], checked),
         iterations=views[0].found.iterations if views else max(one.found.iterations for one in checked),
         judgments_hash=judgments_hash([*graded, *checks]),
-        checks=tuple(label for one in checked for label in label_verdicts(one.votes, one.found.posterior)),
+        checks=tuple(label for one in checked for label in label_verdicts(one.votes, tempered(one.votes, one.found))),
     )
 
 

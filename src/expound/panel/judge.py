@@ -236,7 +236,7 @@ class Questioner:
         (response,) = ballot.responses
         blank = Rating(rater=self.rater, source="judge", response=response, value=0)
         return tuple(
-            replace(blank, criterion=criterion.name, value=value, scale=_scale(criterion))
+            replace(blank, criterion=criterion.name, value=value, scale=criterion.scale)
             for criterion, value in zip(criteria, values, strict=True)
         )
 
@@ -289,10 +289,6 @@ def _told(texts: Mapping[str, str]) -> str:
     return texts.get("en") or next(iter(texts.values()))
 
 
-def _scale(criterion: Criterion) -> tuple[int, int]:
-    return criterion.points[0].value, criterion.points[-1].value
-
-
 # --- what is said -------------------------------------------------------------------------------------------------
 
 
@@ -307,7 +303,7 @@ def read_points(reply: Reply, criteria: Sequence[Criterion]) -> tuple[int, ...] 
     said = _object(reply)
     found: list[int] = []
     for criterion in criteria:
-        value, (low, high) = said.get(criterion.name), _scale(criterion)
+        value, (low, high) = said.get(criterion.name), criterion.scale
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             found.append(value)
     return tuple(found) if len(found) == len(criteria) else None

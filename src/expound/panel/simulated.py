@@ -27,13 +27,11 @@ from expound.records import (
     Split,
     on_ballot,
 )
+from expound.rubric import Criterion
 from expound.statistics import keyed_generator
 
 TIE_WIDTH = 0.03
 """Utility within which a rater says "about the same"."""
-
-SCALE = (1, 5)
-"""The lowest and the highest point of every criterion."""
 
 BATCH = 500
 """Answers stored together."""
@@ -78,9 +76,11 @@ def gold_of(prompt: Prompt, text: str, *, finished: bool) -> float:
 class SimulatedPanel:
     """Answers every open ballot at once (fulfils ports.Panel); what it says depends on seed, rater and ballot alone."""
 
-    def __init__(self, book: Book, seed: int) -> None:
+    def __init__(self, book: Book, seed: int, criteria: Sequence[Criterion] = ()) -> None:
+        """Take the book and the task's criteria, on whose scales they are rated; others from 1 to 5."""
         self._book = book
         self._seed = seed
+        self._scales = {criterion.name: criterion.scale for criterion in criteria}
 
     def collect(self, round_: Round, split: Split, progress: Progress) -> None:
         """Answer the ballots of the round and split that have no answer yet."""
@@ -110,7 +110,8 @@ class SimulatedPanel:
             + habit.length_liking * max(0, len(responses[id_].text.split()) - 35) / 15
             for id_ in ballot.responses
         ]
-        said = tuple(on_ballot(one, ballot) for one in _judgments(habit, ballot, seen, generator))
+        given = self._judgments(habit, ballot, seen, generator)
+        said = tuple(on_ballot(one, ballot) for one in given)
         return Answer(f"simulated-{ballot.id}", ballot.id, habit.rater.id, said)
 
     def _habit(self, ballot: Ballot) -> Habit:
@@ -118,30 +119,34 @@ class SimulatedPanel:
         order = keyed_generator("panel", self._seed, list(ballot.question)).permutation(len(HABITS))
         return HABITS[int(order[ballot.copy % len(HABITS)])]
 
+    def _judgments(
+        self, habit: Habit, ballot: Ballot, seen: Sequence[float], generator: np.random.Generator
+    ) -> tuple[Judgment, ...]:
+        match ballot.kind:
+            case "comparison":
+                return (_compared(habit, ballot, seen),)
+            case "rating":
+                return tuple(self._rated(habit, ballot, seen[0], generator))
+            case "ranking":
+                return (_ranked(habit, ballot, seen),)
 
-def _judgments(
-    habit: Habit, ballot: Ballot, seen: Sequence[float], generator: np.random.Generator
-) -> tuple[Judgment, ...]:
-    match ballot.kind:
-        case "comparison":
-            return (_compared(habit, ballot, seen),)
-        case "rating":
-            return tuple(_rated(habit, ballot, seen[0], generator))
-        case "ranking":
-            return (_ranked(habit, ballot, seen),)
-
-
-def _rated(habit: Habit, ballot: Ballot, seen: float, generator: np.random.Generator) -> Iterator[Judgment]:
-    """Yield a rating of each criterion; their noise is half the rater's and comes on top of what all share."""
-    low, high = SCALE
-    for criterion in ballot.criteria or (OVERALL,):
-        own = 0.5 * habit.noise * float(generator.standard_normal()) if criterion != OVERALL else 0.0
-        # An adversary's scale is turned round about its middle, so that its ratings still fill it.
-        level = seen + own + habit.severity + (0.5 if habit.sign < 0 else 0.0)
-        value = min(high, max(low, round(low + (high - low + 1) * level)))
-        yield Rating(
-            rater=habit.rater.id, source="simulated", criterion=criterion, response=ballot.responses[0], value=value
-        )
+    def _rated(self, habit: Habit, ballot: Ballot, seen: float, generator: np.random.Generator) -> Iterator[Judgment]:
+        """Yield a rating of each criterion; their noise is half the rater's and comes on top of what all share."""
+        (response,) = ballot.responses
+        for criterion in ballot.criteria or (OVERALL,):
+            low, high = self._scales.get(criterion, Rating.scale)
+            own = 0.5 * habit.noise * float(generator.standard_normal()) if criterion != OVERALL else 0.0
+            # An adversary's scale is turned round about its middle, so that its ratings still fill it.
+            level = seen + own + habit.severity + (0.5 if habit.sign < 0 else 0.0)
+            value = min(high, max(low, round(low + (high - low + 1) * level)))
+            yield Rating(
+                rater=habit.rater.id,
+                source="simulated",
+                criterion=criterion,
+                response=response,
+                value=value,
+                scale=(low, high),
+            )
 
 
 def _compared(habit: Habit, ballot: Ballot, seen: Sequence[float]) -> Judgment:

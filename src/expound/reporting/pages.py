@@ -53,6 +53,7 @@ def render(report: Report) -> str:
         growth_chart=_growth_chart(report.card),
         enough=enough(report.card.curve) if report.card and report.card.curve else "",
         skill_chart=_skill_chart(report),
+        accused=[line for line in report.skills if line.skill.alarm],
         seconds_chart=_seconds_chart(report.seconds),
         # A resumed tuning says its alarms again; the newest of a name counts.
         alarms={alarm.name: alarm for alarm in report.alarms}.values(),

@@ -101,7 +101,7 @@ class RatingQuestion:
                 criterion=one.name,
                 response=response,
                 value=int(fields[name]),
-                scale=(one.points[0].value, one.points[-1].value),
+                scale=one.scale,
             )
             for name, one in self.named()
         )
