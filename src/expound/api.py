@@ -15,6 +15,7 @@ from expound import loop
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
 from expound.errors import InputError, ModelRefused, WaitingForPeople
+from expound.fitting import TextReward, fit_text
 from expound.panel.function import OwnFunction, RankingFunction, Ranks, ScoreFunction, Scoring
 from expound.planning import Plan
 from expound.planning import plan as plan_round
@@ -169,6 +170,22 @@ def fit(folder: Folder = ".", *, round_: int | None = None, progress: Progress =
     """Fit the reward model to the round's settlement."""
     with open_project(Path(folder), progress) as project:
         return loop.fit(project, project.round(round_))
+
+
+def fit_file(
+    file: str | Path,
+    *,
+    held_out: str | Path | None = None,
+    model: str | Path | None = None,
+    progress: Progress = LINES,
+) -> TextReward:
+    """Learn a reward from a file of preference pairs, or another that holds texts, and measure it on held-out pairs.
+
+    Without `held_out` one prompt in five is held out; `model` is SmolLM2-135M by default, read and never changed.
+    Errors: JudgmentError, ModelNotFound, ModelRefused, PromptError, NothingToLearn, DidNotConverge.
+    """
+    other = None if held_out is None else Path(held_out)
+    return fit_text(Path(file), other, str(model or DEFAULT_MODEL), progress)
 
 
 def tune(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> PolicyRecord:
