@@ -6,10 +6,11 @@ drawn by the seed, and of all of dev, which is read once and never fitted to. Be
 knows nothing of other sentences), length, and the words that a reason shares with the sentence. The published task is
 to choose the right one of three; published accuracies of tuned large models are 93.7 to 95.0.
 
-    PYTHONPATH=src python benchmarks/fit_pairs.py [--seeds 3] [--data FOLDER]
+    PYTHONPATH=src python benchmarks/fit_pairs.py [--seeds 3] [--sentences 2000] [--dev 997] [--data FOLDER]
 
 The set is not part of the repository; `--data` names its folder. The last line is JSON; the exit status is 1 where the
-reward loses more than half a point to the best simple way, or reading and fitting take more than 20 minutes.
+reward loses more than half a point to the best simple way, or reading and fitting take more CPU time than two cores
+have in 20 minutes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import platform
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -35,9 +37,8 @@ from expound.reward.calibration import PairAccuracy, accuracy_of
 from expound.text import words
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-SENTENCES, DEV = 2000, 997
-MOST_LOST, MOST_SECONDS = 0.005, 20 * 60
-CHANCE = 1 / 3
+SENTENCES = 2000
+MOST_LOST, MOST_SECONDS = 0.005, 2 * 20 * 60
 ASKED = "Why does this sentence make no sense? {}"
 
 Score = Callable[[Said], float]
@@ -118,20 +119,27 @@ def _chosen(one: Sentence, scores: Mapping[Said, float]) -> float:
     return (right >= max(others)) / (1 + others.count(right))
 
 
-def learnt(seed: int, train: Sequence[Sentence], held_out: Path, folder: Path) -> TextReward:
-    """Return the reward of the train sentences of a seed, by the command itself."""
-    taken = random.Random(seed).sample(train, min(SENTENCES, len(train)))
-    file = write_pairs(folder / f"train-{seed}.jsonl", taken)
+def drawn(train: Sequence[Sentence], seed: int, count: int) -> list[Sentence]:
+    """Return some sentences; fewer of a seed are the first of more."""
+    taken = [*train]
+    random.Random(seed).shuffle(taken)
+    return taken[:count]
+
+
+def learnt(taken: Sequence[Sentence], held_out: Path, folder: Path) -> TextReward:
+    """Return the reward of some train sentences, by the command itself."""
+    file = write_pairs(folder / "train.jsonl", taken)
     return expound.fit_file(file, held_out=held_out, progress=progress_for(sys.stderr))
 
 
 # --- the verdict --------------------------------------------------------------------------------------------------
 
 
-def verdict(simple: Sequence[Line], fitted: Sequence[Line], rewards: Sequence[TextReward]) -> dict[str, object]:
-    """Return what the last line says: figures, targets and whether they hold."""
+def verdict(
+    simple: Sequence[Line], fitted: Sequence[Line], rewards: Sequence[TextReward], seconds: float
+) -> dict[str, object]:
+    """Return what the last line says: figures, targets and whether they hold; `seconds` of CPU time took seed 0."""
     best = max(line.pairs.share for line in simple)
-    seconds = rewards[0].seconds_reading + rewards[0].seconds_fitting
     figures: dict[str, float] = {f"pairs: {line.way}": round(line.pairs.share, 4) for line in (*simple, *fitted)}
     figures |= {f"one of three: {line.way}": round(line.of_three, 4) for line in (*simple, *fitted)}
     for seed, reward in enumerate(rewards):
@@ -139,9 +147,10 @@ def verdict(simple: Sequence[Line], fitted: Sequence[Line], rewards: Sequence[Te
         figures |= {f"about equally long, seed {seed}: {name}": round(value, 4) for name, value in alike.items()}
         figures |= {f"pairs, seed {seed}: low": round(reward.accuracy.low, 4)}
         figures |= {f"pairs, seed {seed}: high": round(reward.accuracy.high, 4)}
-        figures |= {f"penalty, seed {seed}": reward.penalty, f"seconds to fit, seed {seed}": reward.seconds_fitting}
-    figures |= {"seconds to read, seed 0": round(rewards[0].seconds_reading, 1), "seconds, seed 0": round(seconds, 1)}
-    targets = {"pairs, at least": round(best - MOST_LOST, 4), "seconds, seed 0, at most": MOST_SECONDS}
+        figures |= {f"penalty, seed {seed}": reward.penalty}
+        figures |= {f"seconds to fit, seed {seed}": round(reward.seconds_fitting, 1)}
+    figures |= {"seconds to read, seed 0": round(rewards[0].seconds_reading), "CPU seconds, seed 0": round(seconds)}
+    targets = {"pairs, at least": round(best - MOST_LOST, 4), "CPU seconds, seed 0, at most": MOST_SECONDS}
     holds = min(line.pairs.share for line in fitted) >= best - MOST_LOST and seconds <= MOST_SECONDS
     return {
         "benchmark": "fit_pairs",
@@ -158,8 +167,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--sentences", type=int, default=SENTENCES)
+    parser.add_argument("--dev", type=int, default=None, help="of dev this many sentences, for a quick look")
     given = parser.parse_args()
     train, dev = (read_sentences(given.data / "comve" / f"{name}.jsonl") for name in ("train", "dev"))
+    dev = dev[: given.dev]
     simple = [
         line_of("chance", dev, lambda _said: 0.0),
         line_of("longest", dev, lambda said: len(said.text)),
@@ -167,16 +179,18 @@ def main() -> int:
     ]
     sys.stdout.write("way                    pairs                        one of three\n")
     sys.stdout.writelines(f"{line.text()}\n" for line in simple)
-    fitted, rewards = [], []
+    fitted, rewards, seconds = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         held_out = write_pairs(Path(folder) / "dev.jsonl", dev)
         for seed in range(given.seeds):
-            reward = learnt(seed, train, held_out, Path(folder))
+            begun = time.process_time()
+            reward = learnt(drawn(train, seed, given.sentences), held_out, Path(folder))
+            seconds.append(time.process_time() - begun)
             rewards.append(reward)
             fitted.append(line_of(f"reward, seed {seed}", dev, reward.scores.__getitem__))
             sys.stdout.write(f"{fitted[-1].text()}\n{reward}\n")
             sys.stdout.flush()
-    found = verdict(simple, fitted, rewards)
+    found = verdict(simple, fitted, rewards, seconds[0])
     sys.stdout.write(f"{json.dumps(found)}\n")
     return 0 if found["holds"] else 1
 
