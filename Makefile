@@ -31,10 +31,10 @@ test: check  ## everything above and the unmarked tests, with coverage
 test-slow: $(VENV)/.developed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
-bench: $(VENV)/.installed  ## a benchmark: make bench NAME=fit_pairs runs benchmarks/fit_pairs.py; its data are not here
+bench: $(VENV)/.installed  ## a benchmark: make bench NAME=fit_pairs runs benchmarks/fit_pairs.py, on data that you bring
 	@test -f benchmarks/$(NAME).py || { \
-		echo "There is no benchmark '$(NAME)'. Name one: $(patsubst benchmarks/%.py,NAME=%,$(wildcard benchmarks/*.py))" >&2; exit 2; }
-	$(BIN)/python -m benchmarks.$(NAME) $(ARGUMENTS)
+		echo "There is no benchmark '$(NAME)'. Name one: $(patsubst benchmarks/%.py,NAME=%,$(filter-out %/told.py,$(wildcard benchmarks/*.py)))" >&2; exit 2; }
+	PYTHONPATH=src $(BIN)/python -m benchmarks.$(NAME) $(ARGUMENTS)
 
 clean:  ## remove caches, builds and coverage; the environment in .venv stays
 	rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

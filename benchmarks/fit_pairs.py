@@ -6,7 +6,7 @@ drawn by the seed, and of all of dev, which is read once and never fitted to. Be
 knows nothing of other sentences), length, and the words that a reason shares with the sentence. The published task is
 to choose the right one of three; published accuracies of tuned large models are 93.7 to 95.0.
 
-    PYTHONPATH=src python benchmarks/fit_pairs.py [--seeds 3] [--sentences 2000] [--dev 997] [--data FOLDER]
+    PYTHONPATH=src python -m benchmarks.fit_pairs [--seeds 3] [--sentences 2000] [--dev 997] [--data FOLDER]
 
 The set is not part of the repository; `--data` names its folder. The last line is JSON; the exit status is 1 where the
 reward loses more than half a point to the best simple way, or reading and fitting take more CPU time than two cores
@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import sys
 import tempfile
@@ -30,6 +28,7 @@ from pathlib import Path
 from statistics import fmean
 
 import expound
+from benchmarks.told import Verdict, tell
 from expound.fitting import TextReward, counted
 from expound.models.texts import Said
 from expound.reporting.progress import progress_for
@@ -135,10 +134,8 @@ def learnt(taken: Sequence[Sentence], held_out: Path, folder: Path) -> TextRewar
 # --- the verdict --------------------------------------------------------------------------------------------------
 
 
-def verdict(
-    simple: Sequence[Line], fitted: Sequence[Line], rewards: Sequence[TextReward], seconds: float
-) -> dict[str, object]:
-    """Return what the last line says: figures, targets and whether they hold; `seconds` of CPU time took seed 0."""
+def verdict(simple: Sequence[Line], fitted: Sequence[Line], rewards: Sequence[TextReward], seconds: float) -> Verdict:
+    """Return what the last line says; `seconds` of CPU time took seed 0."""
     best = max(line.pairs.share for line in simple)
     figures: dict[str, float] = {f"pairs: {line.way}": round(line.pairs.share, 4) for line in (*simple, *fitted)}
     figures |= {f"one of three: {line.way}": round(line.of_three, 4) for line in (*simple, *fitted)}
@@ -152,14 +149,7 @@ def verdict(
     figures |= {"seconds to read, seed 0": round(rewards[0].seconds_reading), "CPU seconds, seed 0": round(seconds)}
     targets = {"pairs, at least": round(best - MOST_LOST, 4), "CPU seconds, seed 0, at most": MOST_SECONDS}
     holds = min(line.pairs.share for line in fitted) >= best - MOST_LOST and seconds <= MOST_SECONDS
-    return {
-        "benchmark": "fit_pairs",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "load": round(os.getloadavg()[0], 2),
-        "figures": figures,
-        "targets": targets,
-        "holds": holds,
-    }
+    return Verdict(figures, targets, holds)
 
 
 def main() -> int:
@@ -190,9 +180,7 @@ def main() -> int:
             fitted.append(line_of(f"reward, seed {seed}", dev, reward.scores.__getitem__))
             sys.stdout.write(f"{fitted[-1].text()}\n{reward}\n")
             sys.stdout.flush()
-    found = verdict(simple, fitted, rewards, seconds[0])
-    sys.stdout.write(f"{json.dumps(found)}\n")
-    return 0 if found["holds"] else 1
+    return tell("fit_pairs", verdict(simple, fitted, rewards, seconds[0]))
 
 
 if __name__ == "__main__":

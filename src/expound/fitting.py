@@ -15,6 +15,7 @@ import torch
 from expound.errors import JudgmentError
 from expound.feedback.evidence import Graded, collect
 from expound.feedback.skill import fit
+from expound.machine import free_cores
 from expound.models.loading import Loaded, load
 from expound.models.texts import Said, read_texts
 from expound.ports import Progress
@@ -108,6 +109,7 @@ def fit_text(file: Path, held_out: Path | None, model: str, progress: Progress) 
     pairs = list(pairs_of(other))
     if not pairs:
         raise JudgmentError(f"{other.name} prefers no response to another.", "Hold out comparisons that are decided.")
+    torch.set_num_threads(free_cores())
     loaded = load(model, base=Path.cwd(), say=progress.say)
     return _measured(train, pairs, _learn(loaded, train, other, progress))
 
