@@ -213,8 +213,8 @@ def from_now(seconds: float) -> str:
         ("nan", 0, 0),
         ("inf", LONGEST_TOLD, LONGEST_TOLD),
         ("Wed, 21 Oct 2015 07:28:00 -0000", 0, 0),
-        (from_now(-60), 0, 0),
-        (from_now(90_000), LONGEST_TOLD, LONGEST_TOLD),
+        pytest.param(from_now(-60), 0, 0, id="a minute ago"),
+        pytest.param(from_now(90_000), LONGEST_TOLD, LONGEST_TOLD, id="tomorrow"),
     ],
 )
 def test_how_long_to_wait_is_a_number_or_a_date(header: str, low: float, high: float) -> None:
