@@ -38,6 +38,7 @@ PortOption = Annotated[
 HERE = Path()
 KINDS = "answer, diagnosis, recommendation or summary"
 LONGEST_NAME = 255
+FILES_OF_JUDGMENTS = (".jsonl", ".json", ".csv")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 BROKEN_PIPE = 128 + signal.SIGPIPE
 
@@ -196,7 +197,8 @@ def fit(
     ] = None,
 ) -> None:
     """Fit the reward model: to a project's settlement, or to a file of preference pairs."""
-    if held_out is not None or model is not None or (folder.suffix and not folder.is_dir()):
+    is_file = folder.is_file() or (folder.suffix in FILES_OF_JUDGMENTS and not folder.is_dir())
+    if is_file or held_out is not None or model is not None:
         if round_ is not None:
             raise InputError(f"{folder} has no rounds.", "Leave --round out, or name a project folder alone.")
         typer.echo(str(expound.fit_file(folder, held_out=held_out, model=model, progress=progress_for(sys.stderr))))
