@@ -68,8 +68,9 @@ class Told:
 class TextReward:
     """What a reward that was learnt from a file makes of pairs that it was not fitted on.
 
-    `length` is the accuracy of the number of characters alone, `alike` that of the reward on pairs of about equal
-    length. `gain` over length has an `interval` by prompt, None below 20 prompts. `scores` are those of held-out texts.
+    `length` is the accuracy of the number of characters alone, the longer or the shorter one preferred, whichever is
+    right more often in the same pairs; `alike` that of the reward on pairs of about equal length. `gain` over length
+    has an `interval` by prompt, None below 20 prompts. `scores` are those of held-out texts.
     """
 
     judgments: int
@@ -270,7 +271,7 @@ def pairs_of(told: Told) -> Iterator[Pair]:
 
 
 def _measured(train: Told, pairs: Sequence[Pair], fitted: _Fitted) -> TextReward:
-    longer = sum(np.sign(len(better.text) - len(worse.text)) for better, worse in pairs_of(train))
+    longer = sum(np.sign(len(better.text) - len(worse.text)) for better, worse in pairs)
     lengths = {said: float(len(said.text) * (1 if longer >= 0 else -1)) for said in fitted.scores}
     alike = [pair for pair in pairs if abs(math.log(len(pair[0].text) / len(pair[1].text))) < ALIKE]
     by_reward, by_length = counted(pairs, fitted.scores), counted(pairs, lengths)
