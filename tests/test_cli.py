@@ -7,6 +7,7 @@ in real processes.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -22,12 +23,13 @@ import pytest
 
 from expound import cli
 from expound.files import locked
+from tests.support.judging import judge
 from tests.support.projects import Shape, make_project
 
 PYTHON = [sys.executable, "-W", "error"]
 SOURCE = str(Path(__file__).resolve().parent.parent / "src")
 QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": SOURCE}
-VERBS = "init demo run sample ask serve invite settle fit tune measure report status explain export".split()
+VERBS = "init demo run sample ask serve invite settle fit tune measure report status explain export ingest".split()
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def here(tiny_llama_folder: Path, tmp_path: Path) -> Path:
     make_project(tmp_path / "people", tiny_llama_folder, Shape(panel="people"))
     (tmp_path / "broken.jsonl").write_text('{"text": "Why?"}\n{"text": "Why not?"\n', encoding="utf-8")
     (tmp_path / "blank.jsonl").write_text('{"source": "Because."}\n', encoding="utf-8")
+    check = '{"kind": "check", "rater": "r1", "response": "a", "value": "yes"}\n'
+    (tmp_path / "judged.jsonl").write_text(check, encoding="utf-8")
     (tmp_path / "good.jsonl").write_text('{"text": "Why?"}\n{"text": "Why not?"}\n', encoding="utf-8")
     (tmp_path / "letter.txt").write_bytes(b"Gr\xfc\xdfe")
     (tmp_path / "prompts.md").write_text("Why?\n", encoding="utf-8")
@@ -127,9 +131,24 @@ MISTAKES = [
     ("settle project --round 3", ["ProjectNotFound: there is no round 3 in project"]),
     ("fit good.jsonl", ["JudgmentError: good.jsonl: line 1: no format has the keys text", "chosen + rejected"]),
     ("fit gone.jsonl", ["JudgmentError: gone.jsonl could not be read"]),
-    ("fit good.jsonl --round 2", ["InputError: good.jsonl has no rounds", "Leave --round out"]),
+    ("fit good.jsonl --round 2", ["InputError: a file has no rounds", "Leave --round out."]),
     ("fit project --held-out good.jsonl", ["JudgmentError: project is no file of judgments"]),
-    ("export project good.jsonl", ["ModelRefused: good.jsonl is there already"]),
+    ("settle gone.jsonl", ["JudgmentError: gone.jsonl could not be read", "Check its name"]),
+    ("settle good.jsonl", ["JudgmentError: good.jsonl: line 1: no format has the keys text", "Known are kind;"]),
+    ("settle good.jsonl --format pair", ["JudgmentError: there is no format 'pair'", "Did you mean 'pairs'?"]),
+    ("settle good.jsonl --round 2", ["InputError: a file has no rounds", "Leave --round out."]),
+    ("settle broken.jsonl", ["JudgmentError: broken.jsonl: line 2: not JSON"]),
+    ("settle letter.txt", ["JudgmentError: letter.txt is no file of judgments", ".jsonl, .json, .csv"]),
+    ("settle project --out new.jsonl", ["InputError: project is no file of judgments", "Name a file"]),
+    ("ingest project", ["Missing argument 'file'"]),
+    ("ingest project good.jsonl", ["JudgmentError: good.jsonl: line 1: no format has the keys text"]),
+    ("ingest people judged.jsonl", ["JudgmentError: judged.jsonl holds no judgment that has a place in people"]),
+    ("ingest nowhere judged.jsonl", ["ProjectNotFound: ", "nowhere has no project.toml"]),
+    ("export project good.jsonl", ["JudgmentError: good.jsonl is there already"]),
+    ("export project people", ["ModelRefused: people is there already"]),
+    ("export project new.json", ["JudgmentError: new.json may be of the format label-studio", "--format"]),
+    ("export project new.jsonl", ["JudgmentError: project holds no judgment yet", "expound run project"]),
+    ("export project new --names", ["InputError: new is no file of judgments"]),
     ("export project new", ["ModelRefused: project has no tuned policy yet", "expound run project"]),
     ("explain project Why --source letter.txt", ["InputError: letter.txt is not UTF-8 at byte 2"]),
     ("demo people", ["ProjectNotFound: people holds a project with people"]),
@@ -143,6 +162,28 @@ def test_a_mistake_is_told_in_two_sentences(expound: Expound, words: str, parts:
     before = sorted(path.name for path in here.iterdir())
     assert_told(expound(*words.split()), 2, *parts)
     assert sorted(path.name for path in here.iterdir()) == before
+
+
+def test_a_file_is_settled_taken_in_and_written(expound: Expound, here: Path) -> None:
+    settled = expound("settle", "judged.jsonl", "--out", "verdicts.jsonl")
+    assert (settled.code, settled.out.splitlines()[0]) == (0, "1 check, read as judgments.")
+    assert "How far each rater is to be trusted" in settled.out
+    assert len((here / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    fields = '[{"fields": {"q": "Why?", "one": "So.", "two": "No."}, "responses": {"p": [{"value": "one"}]}}]'
+    (here / "told.json").write_text(fields, encoding="utf-8")
+    named = ("--prompt", "q", "--left", "one", "--right", "two")
+    taken = expound("ingest", "people", "told.json", *named, "--format", "argilla")
+    assert taken.out.startswith("New, read as argilla: 1 judgment, 2 responses, 1 prompt, 1 rater.\n")
+    written = expound("export", "people", "out.jsonl")
+    assert (written.code, written.out) == (0, "Wrote out.jsonl\n")
+
+
+def test_of_many_raters_the_first_are_shown(expound: Expound, here: Path) -> None:
+    line = '{{"kind": "check", "rater": "r{}", "response": "a", "value": "yes"}}\n'
+    (here / "many.jsonl").write_text("".join(line.format(place) for place in range(33)), encoding="utf-8")
+    told = expound("settle", "many.jsonl").out.splitlines()
+    assert sum("1 judgment" in one for one in told) == 30
+    assert told[-1] == "  and 3 more"
 
 
 def test_an_unknown_setting_is_answered_with_the_nearest(expound: Expound, here: Path) -> None:
@@ -269,6 +310,19 @@ def test_the_site_ends_with_a_run_that_was_killed(here: Path) -> None:
 # --- by hand, one verb after the other ----------------------------------------------------------------------------
 
 
+def test_settle_shows_the_skills_that_the_report_shows(expound: Expound, here: Path) -> None:
+    assert expound("sample", "people").code == 0
+    assert expound("ask", "people").code == 0
+    judge(here / "people", "train", "Ben", limit=1)
+    judge(here / "people", "train", "Ana")
+    settled = expound("settle", "people")
+    assert settled.code == 0, settled.err
+    assert re.search(r"^  Ana  [+-]\d\.\d\d ± \d\.\d\d +11 judgments", settled.out, re.MULTILINE)
+    assert re.search(r"^  Ben  too few to tell +1 judgment$", settled.out, re.MULTILINE)
+    assert expound("report", "people").code == 0
+    assert "too few to tell" in (here / "people" / "report.html").read_text(encoding="utf-8")
+
+
 def test_each_verb_says_which_comes_next(expound: Expound, here: Path) -> None:
     following = {"sample": "ask", "ask": "run", "settle": "fit", "fit": "tune", "tune": "measure"}
     for verb, after_it in following.items():
@@ -378,7 +432,7 @@ def test_ctrl_c_is_one_sentence(here: Path) -> None:
         "@cli.app.command()\ndef pressed():\n    os.kill(os.getpid(), signal.SIGINT)\n    signal.pause()"
     )
     ended = after(code, "pressed", cwd=here)
-    assert_told(ended, 130, "Interrupted.\nRun the same command again to go on where it stopped.")
+    assert_told(ended, 130, "Interrupted.\nRun the same command again (expound pressed) to go on where it stopped.")
 
 
 def test_a_reader_that_leaves_early_sees_no_traceback(here: Path) -> None:

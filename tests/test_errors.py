@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
 from expound import errors
-from expound.errors import ExpoundError
+from expound.errors import ExpoundError, command, with_folder
 
 CODES = {
     "ExpoundError": 1,
@@ -72,3 +74,20 @@ def test_an_error_says_what_and_what_to_do(kind: type[ExpoundError]) -> None:
     assert (error.what, error.remedy) == ("The pump is dry.", "Fill it.")
     assert isinstance(error, Exception)
     assert kind.__doc__
+
+
+@pytest.mark.parametrize("folder", ["incidents", "../a b", "it's", "$HOME", "-x", "."])
+def test_a_command_brings_its_folder_whatever_it_is_called(folder: str) -> None:
+    assert shlex.split(command("invite NAME", Path(folder))) == ["expound", "invite", folder, "NAME"]
+    assert shlex.split(command("run", Path(folder))) == ["expound", "run", *([] if folder == "." else [folder])]
+
+
+def test_commands_in_a_sentence_bring_the_folder_and_what_is_no_command_stays() -> None:
+    text = "Run 'expound run', or 'expound invite NAME'; 'expound init FOLDER --example answer' and 'x' stay."
+    told = with_folder(text, Path("a b"))
+    assert told == (
+        "Run \"expound run 'a b'\", or \"expound invite 'a b' NAME\"; "
+        "'expound init FOLDER --example answer' and 'x' stay."
+    )
+    assert with_folder(told, Path("a b")) == told
+    assert with_folder("Run 'expound run'.", Path("demo")) == "Run 'expound run demo'."

@@ -223,6 +223,8 @@ def test_rounds_are_found_by_number_or_refused(folder: Path) -> None:
         assert project.round(None) == project.round(1) == first
         with pytest.raises(ProjectNotFound, match=r"there is no round 3 .*rounds 1 to 1"):
             project.round(3)
+        with pytest.raises(ProjectNotFound, match=r"there is no round 0 .*rounds 1 to 1"):
+            project.round(0)
 
 
 def test_resolved_settings_and_versions_are_there_before_any_work(folder: Path) -> None:
@@ -243,7 +245,7 @@ def test_what_comes_first_is_named(folder: Path) -> None:
             (project.require_reward, "fit"),
             (project.require_tuned, "tune"),
         ):
-            with pytest.raises(InputError, match=f"Run 'expound {verb} {folder}' first"):
+            with pytest.raises(InputError, match=f"Run 'expound {verb}' first"):
                 requires(current)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from expound.statistics import bootstrap_interval, cluster_interval, ratio_interval, sign_test, wilson
+from expound.statistics import bootstrap_interval, cluster_interval, ratio_interval, wilson
 
 
 def skewed(n: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -55,12 +55,6 @@ def test_wilson_is_wilson(successes: int, n: int) -> None:
 
 def test_nothing_counted_means_nothing_known() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
-    assert sign_test(0, 0) == 1.0
-
-
-def test_the_sign_test_doubles_the_smaller_tail() -> None:
-    assert sign_test(3, 9) == pytest.approx(2 * stats.binom.cdf(3, 12, 0.5))
-    assert sign_test(9, 3) == sign_test(3, 9)
 
 
 def test_the_interval_of_a_ratio_is_that_of_drawing_clusters() -> None:

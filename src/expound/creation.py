@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from expound.errors import InputError, ProjectNotFound, PromptError, TaskError
+from expound.errors import InputError, ProjectNotFound, PromptError, TaskError, command
 from expound.files import read_text, staged_folder, write_file
 from expound.project import read_settings
 from expound.records import Json
@@ -181,4 +181,4 @@ def _next_step(folder: Path, task: str) -> str:
         steps.append(f"write your task into {own} (a working example; its comments say what each part is for)")
     if samples.exists():
         steps.append(f"put your prompts into {samples.parent} and remove {samples.name}")
-    return f"Next: {', then '.join([*steps, f'expound run {folder}'])}"
+    return f"Next: {', then '.join([*steps, command('run', folder)])}"

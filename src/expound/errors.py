@@ -23,7 +23,13 @@ ExpoundError                 1   a bug, or anything not named below
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
+
+QUOTED = re.compile(r"'expound ([a-z]+(?: [A-Z]+)?)'")
+"""A command in a sentence that knows no folder, such as 'expound run' or 'expound invite NAME'."""
 
 
 class ExpoundError(Exception):
@@ -32,9 +38,29 @@ class ExpoundError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what} {remedy}".strip())
+        super().__init__(what, remedy)
         self.what = what
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}".strip()
+
+
+def command(verb: str, folder: Path) -> str:
+    """Return a command for a project folder as it can be pasted; `verb` may bring what comes after the folder."""
+    name, _, rest = verb.partition(" ")
+    named = [] if folder == Path() and not rest else [quote(str(folder))]
+    return " ".join(["expound", name, *named, *filter(None, [rest])])
+
+
+def with_folder(text: str, folder: Path) -> str:
+    """Return a text with the project folder in every command that it quotes."""
+
+    def named(found: re.Match[str]) -> str:
+        told = command(found[1], folder)
+        return f'"{told}"' if "'" in told else f"'{told}'"
+
+    return QUOTED.sub(named, text)
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from expound.errors import FolderBusy, InputError, StorageError
 from expound.records import Json
 
 STAGING = ".staging-"
+LOCK = "expound.lock"
 MAX_LINE_BYTES = 1_000_000
 MAX_NESTING = 32
 
@@ -210,24 +211,42 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. The kernel lets go of it when the process ends, however it ends."""
-    path = folder / "expound.lock"
-    with storage_errors(path):
-        opened = path.open("a+", encoding="utf-8")
-    with opened as handle:
-        _take_lock(handle, folder)
+    """Hold the folder's lock. The kernel lets go of it when the process ends, however it ends. Errors: FolderBusy."""
+    with held(folder / LOCK, str(os.getpid())) as holder:
+        if holder is not None:
+            raise FolderBusy(
+                f"process {holder or 'unknown'} is working in {folder}.",
+                "Wait for it, or end it; nothing that it stored is lost.",
+            )
         yield
 
 
-def _take_lock(handle: IO[str], folder: Path) -> None:
+@contextmanager
+def held(path: Path, line: str) -> Iterator[str | None]:
+    """Hold a file with a line in it while the block runs; yield None, or the line of another process that holds it."""
+    with storage_errors(path):
+        opened = path.open("a+", encoding="utf-8")
+    with opened as handle:
+        holder = _line_of_holder(handle, fcntl.LOCK_EX)
+        if holder is None:
+            handle.truncate(0)
+            handle.write(line)
+            handle.flush()
+        yield holder
+
+
+def holder_of(path: Path) -> str | None:
+    """Return the line of the process that holds a file, or None."""
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8") as handle:
+        return _line_of_holder(handle, fcntl.LOCK_SH)
+
+
+def _line_of_holder(handle: IO[str], kind: int) -> str | None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
         handle.seek(0)
-        holder = handle.read().strip() or "unknown"
-        raise FolderBusy(
-            f"process {holder} is working in {folder}.", "Wait for it, or end it; nothing that it stored is lost."
-        ) from error
-    handle.truncate(0)
-    handle.write(str(os.getpid()))
-    handle.flush()
+        return handle.read().strip()
+    return None

@@ -74,7 +74,9 @@ def fit(project: Project, current: Round) -> RewardCard:
     if done is not None and done.settlement == settlement.judgments_hash:
         return done
     found, policies, rounds = book.responses("train"), book.policies(), range(1, current.number + 1)
-    responses = {one.id: one for number in rounds for one in of_round(found, policies, number)}
+    read = [one for one in found if one.round == 0]  # they came from files with judgments of them
+    read += [one for number in rounds for one in of_round(found, policies, number)]
+    responses = {one.id: one for one in read}
     prompts = {prompt.id: prompt for prompt in book.prompts("train")}
     examples = build_examples(settlement, responses)
     with project.step(current, "fit"):

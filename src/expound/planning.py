@@ -94,7 +94,6 @@ class Plan:
         return sum(one.judgments for one in self.asked)
 
     def __str__(self) -> str:
-        """Return the plan as lines for a terminal."""
         lines = {
             "Prompts": f"{self.train} train, {self.held_out} held out",
             "Ballots": f"{self.ballots} ({', '.join(f'{one.ballots} {one.what}' for one in self.asked)})",

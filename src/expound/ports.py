@@ -83,13 +83,13 @@ class Book(Protocol):
         """Return the responses to prompts of a split, of a round, of a policy."""
 
     def ballots(self, split: Split | None = None, *, round_: int | None = None) -> tuple[Ballot, ...]:
-        """Return the ballots."""
+        """Return the ballots, of a split, of a round."""
 
     def judgments(self, split: Split | None = None, *, round_: int | None = None) -> tuple[Judgment, ...]:
-        """Return the judgments of the newest revision of each (ballot, rater)."""
+        """Return the judgments of the newest revision of each (ballot, rater), skips among them."""
 
     def answers(self, rater: str, limit: int = 50) -> tuple[Answer, ...]:
-        """Return the newest answers of a rater, newest first."""
+        """Return the newest revisions of a rater's answers, newest first."""
 
     def answered(self) -> Mapping[str, tuple[str, ...]]:
         """Return for every ballot with an answer that is no skip the raters who gave it."""
@@ -107,16 +107,16 @@ class Book(Protocol):
         """Return the policies, the reference first."""
 
     def settlements(self) -> tuple[Settlement, ...]:
-        """Return the settlements, oldest first."""
+        """Return the newest settlement of each round, oldest round first."""
 
     def rewards(self) -> tuple[RewardCard, ...]:
-        """Return the fitted rewards, oldest first."""
+        """Return the newest reward of each round, oldest round first."""
 
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """Return the evaluations, oldest first."""
+        """Return the newest evaluation of each round, oldest round first."""
 
     def decisions(self) -> tuple[Decision, ...]:
-        """Return the decisions, oldest first."""
+        """Return the newest decision of each round, oldest round first."""
 
 
 # --- the model --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from expound.errors import (
     DidNotConverge,
+    ExpoundError,
     InputError,
     ModelRefused,
     NothingToLearn,
@@ -29,6 +30,7 @@ from expound.errors import (
     SettingsError,
     TaskError,
     TrainingStopped,
+    with_folder,
 )
 from expound.files import locked, read_text, write_file
 from expound.machine import free_cores, versions
@@ -193,8 +195,8 @@ class Project:
         rounds = {found.number: found for found in self.book.rounds()}
         wanted = number if number is not None else max(rounds, default=0)
         if wanted not in rounds:
-            what = f"there is no round {wanted} in {self.folder}." if number else "no round has begun yet."
-            known = f"There are rounds 1 to {max(rounds)}." if rounds else self._first("run")
+            what = f"there is no round {wanted} in {self.folder}." if number is not None else "no round has begun yet."
+            known = f"There are rounds 1 to {max(rounds)}." if rounds else first("run")
             raise ProjectNotFound(what, known)
         if number is None and self.is_open(rounds[wanted]):
             self._tell_changed(rounds[wanted])
@@ -253,11 +255,8 @@ class Project:
 
     def _require(self, found: T | None, lack: str, verb: str) -> T:
         if found is None:
-            raise InputError(f"{lack}.", self._first(verb))
+            raise InputError(f"{lack}.", first(verb))
         return found
-
-    def _first(self, verb: str) -> str:
-        return f"Run 'expound {verb} {self.folder}' first."
 
     @cached_property
     def task(self) -> Task:
@@ -370,7 +369,7 @@ class Project:
         if settings.judge is not None and "judge" in settings.panel.kinds:
             made.append(JudgePanel(self.book, self.task, settings.judge))
         if "people" in settings.panel.kinds:
-            made.append(People(self.book, wait=self._wait, is_served=self.is_served))
+            made.append(People(self.book, wait=self._wait, folder=self.folder, is_served=self.is_served))
         return made[0] if len(made) == 1 else Panels(tuple(made))
 
     @property
@@ -454,6 +453,11 @@ class Project:
             log.write(json.dumps(line) + "\n")
 
 
+def first(verb: str) -> str:
+    """Return the remedy for a step whose step before is missing."""
+    return f"Run 'expound {verb}' first."
+
+
 def _newest_of(current: Round, records: Sequence[OfRound]) -> OfRound | None:
     return next((record for record in reversed(records) if record.round == current.number), None)
 
@@ -468,12 +472,17 @@ def open_project(
 ) -> Iterator[Project]:
     """Open a project folder, alone unless `lock` is False; `function` judges where a round begins with it.
 
-    Errors: ProjectNotFound, SettingsError, TaskError, FolderBusy, StorageError.
+    Errors: ProjectNotFound, SettingsError, TaskError, FolderBusy, StorageError; and of what is done with the project
+    any, whose remedies name the folder from here on.
     """
-    load_task(read_settings(folder).project.task, folder)
-    held = locked(folder) if lock else nullcontext()
-    with held, closing(Project(folder, progress, wait=wait, function=function)) as project:
-        yield project
+    try:
+        load_task(read_settings(folder).project.task, folder)
+        held = locked(folder) if lock else nullcontext()
+        with held, closing(Project(folder, progress, wait=wait, function=function)) as project:
+            yield project
+    except ExpoundError as error:
+        error.remedy = with_folder(error.remedy, folder)
+        raise
 
 
 def read_settings(folder: Path) -> Settings:

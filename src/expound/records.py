@@ -20,6 +20,7 @@ Split = Literal["train", "held_out"]
 Source = Literal["people", "simulated", "judge", "function"]
 BallotKind = Literal["comparison", "rating", "ranking"]
 OVERALL = "overall"
+SIDES, DRAWN = "sides", "drawn"  # in the meta of a comparison whose file does not say which response stood left
 
 AnyJudgment = TypeVar("AnyJudgment", bound="Judgment")
 
@@ -140,7 +141,6 @@ class Ballot:
 
     @staticmethod
     def make_id(kind: str, prompt: str, responses: Sequence[str], round_: int, copy: int) -> str:
-        """Return the id of a ballot."""
         return content_id("ballot", kind, prompt, list(responses), round_, copy)
 
 
@@ -185,6 +185,11 @@ class Comparison(Judgment):
     strength: int = 1
     ties: bool = True
     both_bad: bool = False
+
+    @property
+    def has_sides(self) -> bool:
+        """Say whether left and right are as they were shown."""
+        return self.meta.get(SIDES) != DRAWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +248,11 @@ class Skip(Judgment):
     """The rater cannot judge this ballot; it goes to somebody else."""
 
     reason: str
+
+
+JUDGMENTS: Mapping[str, type[Judgment]] = {  # by the names that rows and files give them
+    kind.__name__.lower(): kind for kind in (Rating, Score, Comparison, Ranking, Check, Edit, Highlight, Skip)
+}
 
 
 @dataclass(frozen=True)
@@ -311,10 +321,7 @@ class PairVerdict:
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """How likely a response is of a category; there is one for each category, the likeliest first.
-
-    `p` is too sure: it takes the votes on a response as independent.
-    """
+    """How likely a response is of each category, the likeliest first; `p` is too sure: votes are not independent."""
 
     response: str
     criterion: str
@@ -353,7 +360,7 @@ class Settlement:
     checks: tuple[CheckVerdict, ...] = ()
 
 
-# --- what is learnt ---------------------------------------------------------------------------------------------
+# --- what is learnt, and is it better ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -458,9 +465,6 @@ class Round:
         return SamplingKey(self.seed, self.number, purpose)
 
 
-# --- is it better -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """Tuned against reference on held-out prompts: share of wins (ties half) and its 95 % interval by prompt.
@@ -492,4 +496,5 @@ class Decision:
     next_step: str
 
 
+AnyVerdict = Verdict | PairVerdict | CheckVerdict
 Record = Prompt | Response | Ballot | Rater | Settlement | RewardCard | PolicyRecord | Round | Evaluation | Decision

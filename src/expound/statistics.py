@@ -10,6 +10,7 @@ from scipy import stats
 
 from expound.records import Json, content_id
 
+LEVEL = 0.95
 FEWEST_CLUSTERS = 20
 T_BELOW = 60
 
@@ -20,7 +21,7 @@ def keyed_generator(*parts: Json) -> np.random.Generator:
 
 
 def bootstrap_interval(
-    values: Sequence[float], *, draws: int = 10_000, level: float = 0.95, seed: int = 0
+    values: Sequence[float], *, draws: int = 10_000, level: float = LEVEL, seed: int = 0
 ) -> tuple[float, float]:
     """Return the percentile interval of the mean, drawing clusters with replacement.
 
@@ -37,30 +38,30 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def cluster_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the interval of the mean of clusters' means, or None below 20 clusters.
+def cluster_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of clusters' means, or None below 20 clusters.
 
     Student's t below 60 clusters, where the spread itself is uncertain; the normal distribution above.
     """
     clusters = np.asarray(values, dtype=float)
     if clusters.size < FEWEST_CLUSTERS:
         return None
-    return _around(float(clusters.mean()), clusters, level)
+    return _around(float(clusters.mean()), clusters)
 
 
-def _around(centre: float, clusters: NDArray[np.float64], level: float) -> tuple[float, float]:
-    half = cluster_quantile(clusters.size, level=level) * float(clusters.std(ddof=1) / np.sqrt(clusters.size))
+def _around(centre: float, clusters: NDArray[np.float64]) -> tuple[float, float]:
+    half = cluster_quantile(clusters.size) * float(clusters.std(ddof=1) / np.sqrt(clusters.size))
     return centre - half, centre + half
 
 
-def cluster_quantile(clusters: int, *, level: float = 0.95) -> float:
-    """Return the standard errors that an interval of so many clusters, at least two, reaches to either side."""
-    tail = (1 + level) / 2
+def cluster_quantile(clusters: int) -> float:
+    """Return the standard errors that a 95 % interval of so many clusters, at least two, reaches to either side."""
+    tail = (1 + LEVEL) / 2
     return float(stats.t.ppf(tail, clusters - 1) if clusters < T_BELOW else stats.norm.ppf(tail))
 
 
-def ratio_interval(counted: Sequence[tuple[float, int]], *, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the interval of a sum over a count, from both in each cluster, or None below 20 clusters.
+def ratio_interval(counted: Sequence[tuple[float, int]]) -> tuple[float, float] | None:
+    """Return the 95 % interval of a sum over a count, from both in each cluster, or None below 20 clusters.
 
     Larger clusters weigh more, as they do in the ratio; its error is linearised (Cochran 1977, chapter 6).
     """
@@ -68,22 +69,15 @@ def ratio_interval(counted: Sequence[tuple[float, int]], *, level: float = 0.95)
         return None
     sums, counts = np.array(counted, dtype=float).T
     ratio = float(sums.sum() / counts.sum())
-    return _around(ratio, (sums - ratio * counts) / counts.mean(), level)
+    return _around(ratio, (sums - ratio * counts) / counts.mean())
 
 
-def wilson(successes: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a share (Wilson 1927); all that is known of none is (0, 1)."""
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval of a share (Wilson 1927); all that is known of none is (0, 1)."""
     if n == 0:
         return 0.0, 1.0
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(stats.norm.ppf((1 + LEVEL) / 2))
     share, shrink = successes / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / shrink
     half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / shrink
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def sign_test(wins: int, losses: int) -> float:
-    """Return the two-sided exact p that wins and losses are equally likely; ties are left out. 1 without any."""
-    if wins + losses == 0:
-        return 1.0
-    return float(stats.binomtest(wins, wins + losses).pvalue)

@@ -109,11 +109,6 @@ def is_function_word(word: str) -> bool:
     return _plain(word) in FUNCTION_WORDS
 
 
-def content_words(text: str) -> tuple[str, ...]:
-    """List the words of text in lower case without function words; numbers stay."""
-    return tuple(word for word in lower_words(text) if word not in FUNCTION_WORDS)
-
-
 @lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """Take the common English endings off a word, so that slow, slowed, slowing and slowly are one stem."""
@@ -136,8 +131,8 @@ def _close(base: str) -> str:
 
 
 def stems(text: str) -> tuple[str, ...]:
-    """List the stems of the content words of text, in order."""
-    return tuple(stem(word) for word in content_words(text))
+    """List the stems of the words of text, in order, without function words; numbers stay."""
+    return tuple(stem(word) for word in lower_words(text) if word not in FUNCTION_WORDS)
 
 
 def _number_words(tokens: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from expound import api
+from expound.errors import with_folder
 from expound.project import Project, open_project
 from expound.records import Comparison
 from expound.reporting.progress import PlainProgress
@@ -202,7 +203,8 @@ def assert_finished(folder: Path, said: str, updates: int) -> None:
     assert status.startswith("Round 1 of at most 5 is decided.")
     assert decision.sentence in status
     assert status.endswith(f"Report: {folder / 'report.html'}")
-    assert said == f"{decision.sentence}\n{decision.next_step}\nReport: {folder / 'report.html'}\n"
+    following = with_folder(decision.next_step, folder)
+    assert said == f"{decision.sentence}\n{following}\nReport: {folder / 'report.html'}\n"
 
 
 def assert_clean(seen: Seen, address: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from expound.errors import JudgmentError
 from expound.feedback.evidence import MOST_IN_A_BLOCK, Evidence, Graded, Group, Scale, agreements, collect
-from expound.records import Comparison, Json, Ranking, Rating
+from expound.records import DRAWN, SIDES, Comparison, Json, Ranking, Rating
 
 
 def comparison(left: str, right: str, choice: int = -1, *, strength: int = 1, ties: bool = True) -> Comparison:
@@ -22,6 +24,19 @@ def test_categories_rise_with_the_left(strength: int, ties: bool, choices: tuple
     evidence = collect(said)
     assert evidence.category.tolist() == list(range(len(choices)))
     assert evidence.scales == (Scale(Group("comparison", "overall"), len(choices)),)
+
+
+def test_a_comparison_without_sides_is_a_ranking_of_two() -> None:
+    """Nobody can lean to a side that a hash has drawn."""
+    drawn = [replace(comparison("b", "a", 1, ties=False), meta={SIDES: DRAWN}), comparison("a", "b")]
+    evidence = collect([*drawn, Ranking(rater="r", tiers=(("a",), ("b",)))])
+    assert {facet.group.kind: bool(side) for facet, side in zip(evidence.facets, evidence.has_sides, strict=True)} == {
+        "comparison": True,
+        "ranking": False,
+    }
+    assert [scale.categories for scale in evidence.scales] == [3, 2, 3]
+    assert evidence.category[evidence.scale == 1].tolist() == [0]
+    assert evidence.weight.tolist() == [1, 1, 1]
 
 
 def test_ratings_count_from_their_lowest_point() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean, stdev
 
 import pytest
 
-from expound.feedback.plain import equal_pairs, majority_labels, mean_ratings
+from expound.feedback.plain import beside, count_plainly, equal_pairs, majority_labels, mean_ratings
 from expound.feedback.verdicts import settle
 from expound.records import Check, Comparison, Rating
 from tests.support.raters import logistic_panel
@@ -61,3 +62,36 @@ def test_pairs_are_those_of_the_settlement() -> None:
     assert [(one.left, one.right, one.criterion) for one in equal_pairs(said)] == [
         (one.left, one.right, one.criterion) for one in pairs
     ]
+
+
+def test_labels_unlike_the_majority_are_named_and_a_tie_of_votes_is_not() -> None:
+    """Twenty responses show that two raters know nothing; on the last, they outvote the one who does."""
+    said = [Check(rater="knows", response=f"a{item:02}", value="yn"[item % 2]) for item in range(20)]
+    said += [Check(rater="agrees", response=f"a{item:02}", value="yn"[item % 2]) for item in range(19)]
+    for rater in ("one", "two"):
+        said += [Check(rater=rater, response=f"a{item:02}", value="y") for item in range(20)]
+    settlement = settle(said, 1)
+    (found,) = beside(settlement, count_plainly(said))
+    assert found.sentence == "20 labels of 'overall': 19 (95 %) as plain counting, which takes all raters alike."
+    (other,) = found.differences
+    assert (other.about, other.settled[0], other.plain) == ("a19", "n", "y by the majority")
+
+
+def test_ratings_that_are_all_alike_have_no_order() -> None:
+    said = [Rating(rater=rater, response=response, value=3) for rater in "rs" for response in "ab"]
+    (found,) = beside(settle(said, 1), count_plainly(said))
+    assert found.sentence == "2 responses rated by 'overall': all alike, by the fit or by the mean."
+    assert found.differences == ()
+
+
+def test_places_of_rated_responses() -> None:
+    said = [rating("a", 1), rating("b", 3), rating("c", 5)]
+    settlement = settle(said, 1)
+    assert [one.differences for one in beside(settlement, count_plainly(said))] == [()]
+    turned = replace(settlement, verdicts=tuple(replace(one, value=-one.value) for one in settlement.verdicts))
+    (found,) = beside(turned, count_plainly(said))
+    assert found.sentence.endswith("a rank correlation of -1.00.")
+    assert {(one.about, one.settled, one.plain) for one in found.differences} == {
+        ("a", "place 1", "place 3 by the mean"),
+        ("c", "place 3", "place 1 by the mean"),
+    }

@@ -9,8 +9,8 @@ from math import isfinite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expound.records import Answer, Check, Comparison, Judgment, Prompt, Ranking, Rating, Skip
-from expound.store.codec import KINDS, LINES, NAMES, answer_id, decode, decode_answer, encode, encode_answer
+from expound.records import JUDGMENTS, Answer, Check, Comparison, Judgment, Prompt, Ranking, Rating, Skip
+from expound.store.codec import KINDS, NAMES, answer_id, decode, decode_answer, encode, encode_answer
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -44,7 +44,7 @@ def judgments(kind: type[Judgment]) -> st.SearchStrategy[Judgment]:
 @st.composite
 def answers(draw: st.DrawFn) -> Answer:
     answer = draw(st.builds(Answer, judgments=st.just(())))
-    lines: list[Judgment] = draw(st.lists(st.one_of(*map(judgments, LINES.values())), max_size=3))
+    lines: list[Judgment] = draw(st.lists(st.one_of(*map(judgments, JUDGMENTS.values())), max_size=3))
     row = (answer.rater, answer.ballot, answer.revision)
     return replace(answer, judgments=tuple(replace(one, rater=row[0], ballot=row[1], revision=row[2]) for one in lines))
 

@@ -207,6 +207,16 @@ def test_the_open_ballot_comes_again_until_it_is_answered() -> None:
     assert desk.take("ana").ballot != first.ballot
 
 
+def test_what_came_from_a_file_is_not_asked() -> None:
+    """Its ballots are of round 0, answered by raters whom the queue does not count as people, or by nobody."""
+    desk = Desk()
+    (ballot,) = fill(desk.book, 1)
+    theirs = MemoryBook()
+    theirs.add([*desk.book.prompts(), *desk.book.responses(), replace(ballot, round=0)])
+    desk.book = theirs
+    assert desk.open_queue().next("ana") is None
+
+
 def test_what_others_have_begun_comes_before_what_is_fresh() -> None:
     desk = Desk(questions=5, copies=2)
     begun = desk.judge("ana")
@@ -368,6 +378,21 @@ def test_a_page_from_before_a_restart_can_be_posted() -> None:
     opened = desk.queue.open("ana", page.ballot.id, page.key)
     assert opened is not None
     assert (opened.revision, opened.shown_at) == (0, None)
+
+
+def test_what_another_process_stored_a_moment_ago_can_be_opened() -> None:
+    """The page of a conflict is one of them: the key is taken, and the answer under it is to be shown."""
+    desk = Desk(questions=1)
+    desk.queue.progress("ana")
+    other = desk.open_queue()
+    ballot = other.next("ana")
+    assert ballot is not None
+    opened = other.open("ana", ballot.id)
+    assert opened is not None
+    desk.book.answer([say(opened, "ana")])
+    again = desk.queue.open("ana", ballot.id)
+    assert again is not None
+    assert (again.previous, again.revision) == (say(opened, "ana"), 1)
 
 
 # --- progress ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from expound.records import Answer, Rater, Skip
-from expound.reporting.status import describe
+from expound.reporting.status import AtWork, describe
 from expound.settings import parse
 from tests.reporting.story import Outcome, Story, say
 
@@ -43,8 +43,29 @@ def test_waiting_for_people_names_how_far_each_is() -> None:
     story.answer("train", 6)
     assert said(story) == (
         "Round 1: 6 of 12 comparisons are missing; careful is at 2, noisy is at 1, harsh is at 1, "
-        "side-biased is at 1, adversarial is at 1. Next: expound serve demo"
+        "side-biased is at 1, adversarial is at 1. Next: expound run demo"
     )
+
+
+def test_a_running_site_and_a_process_at_work_are_named_in_place_of_a_command() -> None:
+    story, site = Story("people"), "http://192.168.1.20:8800"
+    assert describe(story.book, story.settings, Path(), AtWork(site=site)).startswith(f"The rating site is at {site}. ")
+    story.begin()
+    story.sample()
+    story.ask()
+    served = describe(story.book, story.settings, Path("demo"), AtWork(site=site))
+    assert served.startswith(f"The rating site is at {site}. Round 1: 12 of 12 comparisons are missing; ")
+    assert served.endswith("Next: expound run demo"), "which goes on with that site"
+    waited_for = describe(story.book, story.settings, Path("demo"), AtWork("4711", site))
+    assert waited_for.endswith("Process 4711 is at work.")
+    assert "Next:" not in waited_for
+
+
+def test_commands_can_be_pasted() -> None:
+    story = Story("people")
+    story.begin()
+    assert said(story, Path("my demo")).endswith("Next: expound sample 'my demo'")
+    assert said(story, Path()).endswith("Next: expound sample")
 
 
 def test_waiting_for_people_when_nobody_is_invited() -> None:

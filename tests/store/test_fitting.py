@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from expound.errors import JudgmentError
-from expound.records import Answer, Comparison, Judgment, Ranking, Rating, Score, Skip
+from expound.records import Answer, Check, Comparison, Judgment, Ranking, Rating, Score, Skip
 from expound.store.fitting import check_answer
 from tests.support.log import compare, make_ballot, make_prompt, skip
 
@@ -17,6 +17,7 @@ ANSWER = compare(BALLOT, "r1")
 assert isinstance(JUDGMENT, Comparison)
 RATED = replace(BALLOT, kind="rating", responses=BALLOT.responses[:1], criteria=("clarity", "trust"))
 RATING = Rating(rater="r1", ballot=BALLOT.id, response=BALLOT.responses[0], criterion="clarity", value=5)
+CHECK = Check(rater="r1", ballot=BALLOT.id, response=BALLOT.responses[0], criterion="clarity", value="yes")
 TRUST = replace(RATING, criterion="trust", value=1)
 RANKED = replace(BALLOT, kind="ranking", responses=(*BALLOT.responses, "c", "d", "e"))
 LEFT, RIGHT = BALLOT.responses
@@ -51,7 +52,7 @@ def test_what_fits_passes(answer: Answer) -> None:
     check_answer(answer, BALLOT)
 
 
-@pytest.mark.parametrize("answer", [said(RATING, TRUST), said(RATING), skip(BALLOT, "r1")])
+@pytest.mark.parametrize("answer", [said(RATING, TRUST), said(RATING), said(CHECK), skip(BALLOT, "r1")])
 def test_ratings_that_fit_pass(answer: Answer) -> None:
     check_answer(answer, RATED)
 

@@ -141,7 +141,7 @@ def test_what_a_record_can_hold_comes_back(tmp_path: Path) -> None:
         (Comparison(rater="a", left=GRASS.id, right=SUGAR.id, choice=0, both_bad=True), {"both_bad"}),
         (Check(rater="a", response=GRASS.id, value="a" * 99), {"long_labels"}),
         (Rating(rater="a", response=GRASS.id, value=3, seconds=4.0, meta={"a": 1}), {"seconds", "meta"}),
-        (Rating(rater="a", response=GRASS.id, value=3, source="judge", gold=4), {"source", "gold"}),
+        (Rating(rater="a", response=GRASS.id, value=3, source="judge", gold=4), {"gold"}),
         (Rating(rater="a", response="unknown", value=3), {"without_text"}),
         (Edit(rater="a", response=GRASS.id, text="b"), {"edits"}),
     ],

@@ -134,10 +134,10 @@ def test_no_cell_of_a_table_is_a_formula() -> None:
     assert not re.search(r"(^|,|\")[=+@]", text, re.MULTILINE)
 
 
-def test_an_empty_comment_is_lost_in_a_table() -> None:
+def test_an_empty_text_is_lost_in_a_table() -> None:
     exported = export(replace(FEEDBACK, judgments=[replace(SAID[0], comment="")]), "table")
-    assert exported.lost == Lost({"empty_comments": 1})
-    assert exported.lost.sentence == "1 empty comments"
+    assert exported.lost == Lost({"empty_texts": 1})
+    assert exported.lost.sentence == "1 empty texts"
 
 
 # --- damage -------------------------------------------------------------------------------------------------------

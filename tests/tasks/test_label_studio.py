@@ -178,6 +178,17 @@ def test_tasks_to_be_annotated_show_what_was_judged(tmp_path: Path) -> None:
     assert dict(exported.lost.counts) == {"comparisons": 2, "ratings": 2, "rankings": 1, "skips": 1, "without_text": 1}
 
 
+def test_who_is_behind_an_annotation_is_kept(tmp_path: Path) -> None:
+    task = json.loads(export(Feedback(PROMPTS, RESPONSES, JUDGMENTS[:1]), "label-studio").text)[0]
+    result = {"from_name": "p", "type": "pairwise", "value": {"selected": "left"}}
+    path = tmp_path / "a.json"
+    for source, kept, meta in (("judge", "judge", {}), ("shed", "people", {"source": "shed"})):
+        data = {**task["data"], "source": source}
+        path.write_text(json.dumps([{"data": data, "annotations": [{"result": [result]}]}]), encoding="utf-8")
+        (said,) = read(path, Reading(NAME)).judgments
+        assert (said.source, said.meta) == (kept, {**meta, "question": "p"})
+
+
 def test_without_judgments_every_response_is_a_task() -> None:
     exported = export(Feedback(PROMPTS, RESPONSES, ()), "label-studio")
     assert [one["data"]["response"] for one in json.loads(exported.text)] == [one.text for one in RESPONSES]

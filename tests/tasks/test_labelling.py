@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from expound.records import Comparison, Highlight, Ranking, Score, Skip
-from expound.tasks.labelling import about, criterion_of, fields_of, id_of, scale_of
+from expound.tasks.labelling import about, criterion_of, fields_of, id_of, scales_of
 
 
 def test_what_a_task_shows() -> None:
@@ -22,4 +22,5 @@ def test_ids_questions_and_stars() -> None:
         *[None] * 5,
     ]
     assert [criterion_of(question) for question in ("", "preference", "clarity")] == ["overall", "overall", "clarity"]
-    assert [scale_of(stars) for stars in ({2}, {0, 3}, {9})] == [(1, 5), (0, 5), (1, 9)]
+    stars = [("a", 2), ("b", 3), ("c", 9), ("b", 0)]
+    assert scales_of(stars) == {"a": (1, 5), "b": (0, 5), "c": (1, 9)}

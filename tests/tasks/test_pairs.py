@@ -10,6 +10,7 @@ import pytest
 
 from expound.errors import JudgmentError
 from expound.records import (
+    SIDES,
     Comparison,
     Judgment,
     PairVerdict,
@@ -20,7 +21,6 @@ from expound.records import (
 )
 from expound.tasks.formats import export, imported
 from expound.tasks.imported import Feedback, Imported, Reading
-from expound.tasks.pairs import SIDES
 from expound.tasks.rows import read_rows
 from tests.support.feedback import FROST, GRASS, LAZY, NAME, PROMPTS, RESPONSES, SINKS, SUGAR, as_feedback
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from expound.errors import JudgmentError
-from expound.records import Check, Edit, Judgment, Rating, Score, Settlement, Verdict
+from expound.records import Check, Edit, Judgment, Rating, Score, Settlement, Source, Verdict
 from expound.tasks.formats import Format, export, import_file, imported
 from expound.tasks.imported import Feedback, Imported, Reading
 from expound.tasks.rows import read_rows
@@ -107,6 +107,16 @@ def test_labels_of_a_settlement_are_what_the_panel_is_sure_of() -> None:
     assert dict(exported.lost.counts) == {"undecided": 1, "criteria": 1, "without_text": 1}
 
 
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [(("people", "judge"), None), (("judge",), "judge"), (("people", "simulated"), "simulated"), (("people",), None)],
+)
+def test_what_a_panel_thinks_says_who_is_no_person(sources: tuple[Source, ...], told: str | None) -> None:
+    judged = feedback(*(Rating(rater=one, response=GRASS.id, value=3, source=one) for one in sources))
+    lines = export(replace(judged, settlement=SETTLED), "scalar").text.splitlines()
+    assert {json.loads(line).get("source") for line in lines} == {told}
+
+
 # --- scores -------------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +175,7 @@ def test_scores_of_a_settlement_come_back_as_values(tmp_path: Path) -> None:
         (Edit(rater="a", response=GRASS.id, text="b"), "edits"),
         (Rating(rater="a", response="unknown", value=3), "without_text"),
         (Rating(rater="a", response=GRASS.id, value=3, meta={"score": 0.5}), "meta"),
-        (Score(rater="a", response=GRASS.id, value=3, ballot="b"), "ballot"),
+        (Score(rater="a", response=GRASS.id, value=3, source="function", ballot="b"), "ballot"),
     ],
 )
 def test_what_a_score_cannot_hold_is_named(judgment: Judgment, lost: str) -> None:

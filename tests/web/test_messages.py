@@ -90,6 +90,7 @@ def test_messages_take_plurals_and_values() -> None:
         (("", "zh"), "en", "zh"),
         (("tlh", ""), "zh", "zh"),
         ((), ";;q=,,zh;q=x,*", "en"),
+        ((), "en;q=², zh;q=0.1", "zh"),
     ],
 )
 def test_the_language_is_what_was_asked_for_then_what_the_browser_wants(

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from expound.errors import JudgmentError
-from expound.records import BallotKind, Comparison, Json, Judgment, Ranking, Rating
+from expound.records import AnyVerdict, BallotKind, Comparison, Json, Judgment, Ranking, Rating
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 Graded = Comparison | Ranking | Rating
 Row = tuple[BallotKind, str, int, str, bool, str, str, int, int]  # the last: how many responses the judgment orders
 Key = TypeVar("Key", bound=tuple[str | int, ...])
-Judged = TypeVar("Judged", bound=Judgment)
+Judged = TypeVar("Judged", bound=Judgment | AnyVerdict)
 
 MOST_IN_A_BLOCK = 2000
 GOLD = "gold"
@@ -113,12 +113,10 @@ class Evidence:
 
     @cached_property
     def group_of_facet(self) -> Ints:
-        """Return the group of each facet."""
         return np.array([self.groups.index(facet.group) for facet in self.facets], dtype=np.intp)
 
     @cached_property
     def group_of_scale(self) -> Ints:
-        """Return the group of each scale."""
         return np.array([self.groups.index(scale.group) for scale in self.scales], dtype=np.intp)
 
     @cached_property
@@ -225,7 +223,8 @@ def _rows(judgment: Graded, *, is_gold: bool = False) -> Iterator[Row]:
     if isinstance(judgment, Comparison):
         one, two, categories = judgment.left, judgment.right, 2 * judgment.strength + judgment.ties
         category = judgment.strength - judgment.choice - (judgment.choice < 0 and not judgment.ties)
-        kind: BallotKind = "comparison"
+        # Without sides there is nothing to lean to: a ranking of two.
+        kind: BallotKind = "comparison" if judgment.has_sides else "ranking"
         is_offered = judgment.ties or judgment.choice != 0
     else:
         one, two, categories = judgment.response, "", judgment.scale[1] - judgment.scale[0] + 1

@@ -235,12 +235,10 @@ class Information:
 
     @property
     def discrimination_variance(self) -> Floats:
-        """Return the posterior variance of each discrimination."""
         return self.offset / self.determinant
 
     @property
     def offset_variance(self) -> Floats:
-        """Return the posterior variance of each offset."""
         return self.discrimination / self.determinant
 
 

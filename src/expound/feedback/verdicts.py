@@ -19,7 +19,6 @@ from expound.records import (
     OVERALL,
     BallotKind,
     Check,
-    CheckVerdict,
     Comparison,
     Judgment,
     PairVerdict,
@@ -85,7 +84,7 @@ def settle(judgments: Sequence[Judgment], round_: int) -> Settlement:
         skills=_skills(views[:1], checked),
         iterations=views[0].found.iterations if views else max(one.found.iterations for one in checked),
         judgments_hash=judgments_hash([*graded, *checks]),
-        checks=_labels(checked),
+        checks=tuple(label for one in checked for label in label_verdicts(one.votes, one.found.posterior)),
     )
 
 
@@ -101,7 +100,7 @@ def _said(judgment: Graded | Check) -> tuple[object, ...]:
     match judgment:
         case Comparison():
             side = (judgment.left, judgment.right, judgment.choice, judgment.strength, judgment.ties)
-            return (*about, *side, *known)
+            return (*about, *side, *(() if judgment.has_sides else ("no sides",)), *known)
         case Ranking():
             return (*about, judgment.tiers, *known)
         case Rating():
@@ -162,10 +161,6 @@ def pair_verdicts(criterion: str, evidence: Evidence, quality: Quality) -> tuple
     names = evidence.responses
     rows = zip(low[places].tolist(), high[places].tolist(), likely, strict=True)
     return tuple(PairVerdict(names[one], names[two], criterion, p) for one, two, p in rows)
-
-
-def _labels(checked: Sequence[Checked]) -> tuple[CheckVerdict, ...]:
-    return tuple(verdict for one in checked for verdict in label_verdicts(one.votes, one.found.posterior))
 
 
 # --- skills -------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from expound.records import Conversation, Prompt, Response, SamplingKey
 from expound.settings import SamplingSettings
 
 Render = Callable[[Prompt], Conversation]
+LiveLayers = int | Literal["third"]
 VALUE_UNITS = 64
 CHECKED_EPISODES = 8
 """Episodes whose log-probabilities are computed again to see that sampler and trainer agree."""
@@ -37,7 +38,7 @@ SAMPLER_TOLERANCE = 2e-4  # well below the gap that stops the tuning: other epis
 class BranchActor:
     """A policy and a value over one frozen trunk."""
 
-    def __init__(self, loaded: Loaded, render: Render, *, live_layers: int | Literal["third"], seed: int) -> None:
+    def __init__(self, loaded: Loaded, render: Render, *, live_layers: LiveLayers, seed: int) -> None:
         """Cut the model and start from the reference: deltas are zero, their directions follow from `seed`.
 
         Errors: SettingsError when the model has fewer layers than are to live.
@@ -173,7 +174,7 @@ class BranchActor:
         return found
 
 
-def live_count(live_layers: int | Literal["third"], layers: int) -> int:
+def live_count(live_layers: LiveLayers, layers: int) -> int:
     """Return how many layers live: a third of them, rounded up, or the number given.
 
     Errors: SettingsError when the model has fewer.

@@ -41,11 +41,6 @@ class FrozenHead:
         capped = raw if self.cap is None else raw.div_(self.cap).tanh_().mul_(self.cap)
         return capped if self.scale == 1.0 else capped.mul_(self.scale)
 
-    @property
-    def chunk_rows(self) -> int:
-        """Return how many rows of logits fill a chunk."""
-        return max(_LEAST_ROWS, self.chunk_bytes // (4 * self.weight.shape[0]))
-
 
 def head_of(model: PreTrainedModel) -> FrozenHead:
     """Return the head of a model, checked against the model's own logits on one short row.
@@ -56,7 +51,8 @@ def head_of(model: PreTrainedModel) -> FrozenHead:
     config = model.config.to_dict()
     scale = float(config.get("logit_scale") or 1.0) / float(config.get("logits_scaling") or 1.0)
     if isinstance(layer, nn.Linear):
-        head = FrozenHead(layer.weight.detach(), _detached(layer.bias), scale, config.get("final_logit_softcapping"))
+        bias = None if layer.bias is None else layer.bias.detach()
+        head = FrozenHead(layer.weight.detach(), bias, scale, config.get("final_logit_softcapping"))
         with torch.no_grad():
             probe = torch.arange(4, device=layer.weight.device)[None] % head.weight.shape[0]
             mask = torch.ones_like(probe)
@@ -118,7 +114,7 @@ class _ResponseLogprobs(torch.autograd.Function):
 
 
 def _chunks(rows: int, head: FrozenHead) -> Iterator[slice]:
-    size = head.chunk_rows
+    size = max(_LEAST_ROWS, head.chunk_bytes // (4 * head.weight.shape[0]))
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
@@ -152,7 +148,3 @@ def _direction(
     if slope is not None:
         return weights.mul_(slope) @ head.weight
     return (weights @ head.weight).mul_(head.scale / temperature)
-
-
-def _detached(bias: Tensor | None) -> Tensor | None:
-    return None if bias is None else bias.detach()

@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from expound.errors import InputError, ModelRefused
+from expound.errors import InputError, ModelRefused, PromptError
 from expound.files import clear_staging, json_lines, write_file
-from expound.models.branches import BranchActor, live_count
+from expound.models.branches import BranchActor, LiveLayers, Render, live_count
 from expound.models.checkpoints import (
     MANIFEST,
     NAME,
@@ -35,7 +34,7 @@ from expound.models.checkpoints import (
 )
 from expound.models.cut import decoder_of, layers_of
 from expound.models.heads import FittedReward, FunctionReward, heads_id, read_reward, spread_of, write_reward
-from expound.models.loading import Loaded
+from expound.models.loading import Loaded, prompt_ids
 from expound.models.policy import ModelPolicy, policy_id, text_of
 from expound.ports import Progress, RewardTask, Scorer, TuneTask
 from expound.ppo.rollout import Normaliser, Rollouts
@@ -43,9 +42,7 @@ from expound.ppo.tune import Learning, Metric, Outcome, TunePlan, TuneState, beg
 from expound.ppo.update import Optimisers, make_optimisers
 from expound.records import (
     Alarm,
-    Conversation,
     Example,
-    Json,
     PolicyRecord,
     Prompt,
     Response,
@@ -68,9 +65,6 @@ READ_TOGETHER = 64
 
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
-
-Render = Callable[[Prompt], Conversation]
-LiveLayers = int | Literal["third"]
 
 
 class BranchLearner:
@@ -122,16 +116,16 @@ class BranchLearner:
     ) -> RewardCard:
         """Fit the reward model, write it into the target's folder, and return what is known of it.
 
-        Errors: NothingToLearn, ModelRefused, PromptError for a response without tokens, StorageError.
+        Responses of files that do not fit the model are left out. Errors: NothingToLearn, ModelRefused, StorageError.
         """
+        responses = self._with_tokens(prompts, responses)
+        examples = [example for example in examples if example.response in responses]
         judged = [responses[example.response] for example in examples]
         actor = BranchActor(self._loaded, self._render, live_layers=self._live_layers, seed=target.seed)
         readings = self._read(actor, prompts, responses)
-        material = Material(
-            features=np.stack([readings[response.id] for response in judged]),
-            values=np.array([example.value for example in examples]),
-            prompts=tuple(example.prompt for example in examples),
-        )
+        features = np.stack([readings[response.id] for response in judged])
+        values = np.array([example.value for example in examples])
+        material = Material(features, values, tuple(example.prompt for example in examples))
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
         mean, sd = normaliser(heads, material.features, is_reference)
@@ -179,6 +173,22 @@ class BranchLearner:
         )
         write_reward(target.folder, None, card, ground)
         return card
+
+    def _with_tokens(self, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]) -> dict[str, Response]:
+        """Return the responses, those of files with the tokens by which this model would have said them."""
+        loaded, found = self._loaded, dict(responses)
+        for id_, one in responses.items():
+            if one.tokens:
+                continue
+            tokens = (*loaded.tokenizer.encode(one.text, add_special_tokens=False), loaded.end_tokens[0])
+            try:
+                prompt_ids(loaded, self._render(prompts[one.prompt]), one.prompt, len(tokens))
+                found[id_] = replace(one, tokens=tokens)
+            except PromptError:
+                del found[id_]
+        if len(found) < len(responses):
+            self._progress.say(f"{len(responses) - len(found)} responses of files do not fit the model: left out.")
+        return found
 
     def _read(
         self, actor: BranchActor, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]
@@ -281,9 +291,9 @@ class CheckpointKeeper:
         self._actor, self._optimisers, self._identity = actor, optimisers, identity
 
     def line(self, update: int, metrics: Mapping[str, Metric]) -> None:
-        """Keep the figures of an update in place of those of this and later updates."""
-        lines = read_metrics(self._metrics, before=update) if self._metrics.exists() else []
-        write_file(self._metrics, "".join(f"{json.dumps(line)}\n" for line in [*lines, metrics]))
+        known = json_lines(self._metrics, InputError) if self._metrics.exists() else ()
+        kept = [line for _, line in known if line["update"] in range(update)]
+        write_file(self._metrics, "".join(f"{json.dumps(line)}\n" for line in [*kept, metrics]))
 
     def checkpoint(self, state: TuneState) -> None:
         """Keep the state and all tensors; of older checkpoints the last and the last quiet one stay."""
@@ -319,11 +329,6 @@ def previous_policy(task: TuneTask) -> Path | None:
     rounds = task.folder.parent.parent
     folders = [rounds / f"{number:03d}" / task.folder.name for number in range(task.round.number - 1, 0, -1)]
     return next((folder for folder in folders if (folder / MANIFEST).exists()), None)
-
-
-def read_metrics(path: Path, before: int) -> list[dict[str, Json]]:
-    """Return the lines of metrics of updates before one. Errors: InputError for a broken line."""
-    return [line for _, line in json_lines(path, InputError) if line["update"] in range(before)]
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from expound.models.branches import BranchActor, live_count
+from expound.models.branches import BranchActor, Render, live_count
 from expound.models.cache import ROOM, new_cache
 from expound.models.cut import decoder_of, layers_of
 from expound.models.decoding import ROWS
@@ -21,15 +20,13 @@ from expound.models.loading import Loaded, prompt_ids
 from expound.models.policy import ModelPolicy
 from expound.ppo.rollout import TOKEN_BUDGET, Rollouts, micro_batches
 from expound.ppo.sizes import first_episodes, unit
-from expound.ppo.tune import make_targets
+from expound.ppo.tune import Clock, make_targets
 from expound.ppo.update import Steps, make_optimisers, run_update
-from expound.records import Conversation, Prompt, Response, SamplingKey
+from expound.records import Prompt, Response, SamplingKey
 from expound.settings import Settings
 from expound.statistics import keyed_generator
 
 NO_STEP = 1e-9  # a learning rate: what is timed changes nothing, so that no epoch is left out
-
-Render = Callable[[Prompt], Conversation]
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def try_out(loaded: Loaded, render: Render, prompts: Sequence[Prompt], settings:
 
     Errors: PromptError when a prompt does not fit the context.
     """
-    asked, clock = spread(loaded, render, prompts, count), _Clock()
+    asked, clock = spread(loaded, render, prompts, count), Clock()
     sampling, key = settings.sampling, SamplingKey(settings.project.seed, 0, "plan")
     actor = BranchActor(loaded, render, live_layers=settings.ppo.live_layers, seed=key.seed)
     optimisers = make_optimisers(actor, NO_STEP)
@@ -148,7 +145,7 @@ class _Saved:
     """Counts the storages that gradients keep, each once and no weight among them."""
 
     known: set[int]
-    bytes: int = field(default=0)
+    bytes: int = 0
 
     def pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -167,15 +164,3 @@ def _saved_bytes(loaded: Loaded, actor: BranchActor, rollouts: Rollouts) -> floa
     layout = lay_out(rollouts, episodes)
     del kept
     return counted.bytes / (layout.prompts.numel() + layout.responses.numel())
-
-
-class _Clock:
-    """Seconds of wall clock since the last lap."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-
-    def lap(self) -> float:
-        now = time.perf_counter()
-        spent, self._last = now - self._last, now
-        return spent

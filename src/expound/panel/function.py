@@ -46,8 +46,7 @@ class ScoreFunction:
 
     @property
     def rater(self) -> Rater:
-        """Return the function as a rater."""
-        return _rater(_name(self.call))
+        return _rater(self.call)
 
     def score(self, prompt: Prompt, response: Response) -> float:
         """Return what the function says. Errors: InputError when it fails, or what it says is no finite number."""
@@ -75,8 +74,7 @@ class RankingFunction:
 
     @property
     def rater(self) -> Rater:
-        """Return the function as a rater."""
-        return _rater(_name(self.call))
+        return _rater(self.call)
 
     def places(self, prompt: Prompt, responses: Sequence[Response]) -> tuple[int, ...]:
         """Return the place of each response, from 1; equal places are ties.
@@ -299,7 +297,8 @@ def _name(call: Scoring | Ranks) -> str:
     return call.__name__ if isinstance(call, FunctionType | MethodType | BuiltinFunctionType) else type(call).__name__
 
 
-def _rater(name: str) -> Rater:
+def _rater(call: Scoring | Ranks) -> Rater:
+    name = _name(call)
     return Rater(f"function-{re.sub(r'[^A-Za-z0-9_]', '', name) or 'unnamed'}"[:64], name, source="function")
 
 

@@ -90,10 +90,11 @@ class JudgePanel:
             return
         key = read_key()
         self._book.add(self.rater)
-        progress.say(
-            f"Prompts and responses go to {_where(self._settings)} (model {self._settings.model}), which judges them."
-        )
-        tray = Tray(self._book, self.rater, self._settings, is_proven=self._is_proven())
+        address = urlsplit(self._settings.endpoint)
+        where = f"{address.scheme}://{address.netloc} (model {self._settings.model})"
+        progress.say(f"Prompts and responses go to {where}, which judges them.")
+        is_proven = any(self.rater.id in raters for raters in self._book.answered().values())
+        tray = Tray(self._book, self.rater, self._settings, is_proven)
         run(self._judge_all(ballots, split, key, tray, progress))
         for line in tray.lines():
             progress.say(line)
@@ -104,9 +105,6 @@ class JudgePanel:
         done = {one.question for one in ballots if any(self.rater.id in found.get(one.id, ()) for found in dealt)}
         first = {one.question: one for one in reversed(ballots)}
         return [one for one in ballots if first[one.question] is one and one.question not in done]
-
-    def _is_proven(self) -> bool:
-        return any(self.rater.id in raters for raters in self._book.answered().values())
 
     async def _judge_all(
         self, ballots: Sequence[Ballot], split: Split, key: str, tray: Tray, progress: Progress
@@ -293,11 +291,6 @@ def _told(texts: Mapping[str, str]) -> str:
 
 def _scale(criterion: Criterion) -> tuple[int, int]:
     return criterion.points[0].value, criterion.points[-1].value
-
-
-def _where(settings: JudgeSettings) -> str:
-    address = urlsplit(settings.endpoint)
-    return f"{address.scheme}://{address.netloc}"
 
 
 # --- what is said -------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from expound.errors import StoppedItself, WaitingForPeople
+from expound.errors import StoppedItself, WaitingForPeople, with_folder
 from expound.ports import Admission, Book, Opened, Panel, Progress
 from expound.records import Answer, Ballot, Prompt, RaterProgress, Response, Round, Skip, Split
 
@@ -71,7 +72,9 @@ class Work:
         """Read it from the book. Once a round is settled nothing learns from its train ballots, so they are closed."""
         ballots, settled = book.ballots(), {settlement.round for settlement in book.settlements()}
         decided = {decision.round for decision in book.decisions()}
-        current = [one for one in ballots if one.round not in decided and (one.kind != "rating" or one.criteria)]
+        # Those of round 0 came from a file with their answers; a rating without criteria asks a function of the user's.
+        asked = [one for one in ballots if one.round and (one.kind != "rating" or one.criteria)]
+        current = [one for one in asked if one.round not in decided]
         open_ = {ballot.id: ballot for ballot in current if ballot.split != "train" or ballot.round not in settled}
         work = Work(open_, frozenset(ballot.id for ballot in current))
         answered, skipped = answered_by_people(book), _of_people(book, book.skipped())
@@ -123,7 +126,6 @@ class PeopleQueue:
         self._work, self._head, self._looked = Work(), -1, float("-inf")
 
     def next(self, rater: str) -> Ballot | None:
-        """Return the ballot in the rater's hands, or a new one, or None when nothing is left for them."""
         with self._lock:
             self._look()
             held = next((lease for lease in self._leases.values() if lease.rater == rater), None)
@@ -133,33 +135,12 @@ class PeopleQueue:
             return self._work.ballots[held.ballot]
 
     def open(self, rater: str, ballot: str, key: str = "") -> Opened | None:
-        """Return a ballot that is leased to the rater or was answered by them; None: not theirs.
-
-        A key that was made for them proves that they were shown it, however long ago, and names the revision.
-        """
         with self._lock:
             self._look()
-            found, lease = self._work.ballots.get(ballot), self._leases.get(ballot)
-            theirs = lease is not None and lease.rater == rater
-            if found is None or not (key or theirs or self._work.touched(rater, ballot)):
-                return None
-            previous = self._previous(rater, ballot)
-            newest = 0 if previous is None else previous.revision + 1
-            revision = self._revision_of(rater, ballot, key, newest) if key else newest
-            if revision is None:
-                return None
-            prompt, responses = self._content(found)
-            others = self._work.answered.get(ballot, set()) - {rater}
-            return Opened(
-                ballot=found,
-                prompt=prompt,
-                responses=responses,
-                revision=revision,
-                key=self._admission.answer_key(rater, ballot, revision),
-                previous=previous,
-                shown_at=lease.shown_at if lease is not None and theirs else None,
-                surplus=bool(others) and rater not in self._work.answered.get(ballot, ()),
-            )
+            opened = self._opened(rater, ballot, key)
+            if opened is None and self._look(at_once=True):  # another process may have stored an answer a moment ago
+                opened = self._opened(rater, ballot, key)
+            return opened
 
     def accepted(self, answer: Answer) -> None:
         """Take note of a stored answer: it frees the lease, and a skipped ballot goes to somebody else."""
@@ -200,6 +181,29 @@ class PeopleQueue:
 
     def _is_open(self, lease: Lease) -> bool:
         return lease.ends > self._clock()
+
+    def _opened(self, rater: str, ballot: str, key: str) -> Opened | None:
+        found, lease = self._work.ballots.get(ballot), self._leases.get(ballot)
+        theirs = lease is not None and lease.rater == rater
+        if found is None or not (key or theirs or self._work.touched(rater, ballot)):
+            return None
+        previous = self._previous(rater, ballot)
+        newest = 0 if previous is None else previous.revision + 1
+        revision = self._revision_of(rater, ballot, key, newest) if key else newest
+        if revision is None:
+            return None
+        prompt, responses = self._content(found)
+        others = self._work.answered.get(ballot, set()) - {rater}
+        return Opened(
+            ballot=found,
+            prompt=prompt,
+            responses=responses,
+            revision=revision,
+            key=self._admission.answer_key(rater, ballot, revision),
+            previous=previous,
+            shown_at=lease.shown_at if lease is not None and theirs else None,
+            surplus=bool(others) and rater not in self._work.answered.get(ballot, ()),
+        )
 
     def _hand_out(self, rater: str) -> Ballot | None:
         chosen = self._choose(rater)
@@ -251,10 +255,11 @@ class People:
         book: Book,
         *,
         wait: bool,
+        folder: Path = Path(),
         is_served: Callable[[], bool] = lambda: True,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._book, self._wait = book, wait
+        self._book, self._folder, self._wait = book, folder, wait
         self._is_served, self._sleep = is_served, sleep
 
     def collect(self, round_: Round, split: Split, progress: Progress) -> None:
@@ -285,7 +290,8 @@ class People:
                     advance(max(left - len(missing), 0))
                     left = min(left, len(missing))
                     if missing and not told and self._stuck(missing) == len(missing):
-                        progress.say(f"{_need_others(len(missing))} Invite somebody with 'expound invite'.")
+                        others = f"{_need_others(len(missing))} Invite somebody with 'expound invite NAME'."
+                        progress.say(with_folder(others, self._folder))
                         told = True
                 if left:
                     self._require_site()
@@ -315,7 +321,7 @@ class People:
         what = f"{count} are missing (answered: {who or 'none'})."
         if stuck:
             what = f"{what} {_need_others(stuck)}"
-        more = "invite more raters with 'expound invite', and " if stuck or not names else ""
+        more = "invite more raters with 'expound invite NAME', and " if stuck or not names else ""
         return WaitingForPeople(what, f"Let them judge with 'expound serve', {more}then run the same command again.")
 
 

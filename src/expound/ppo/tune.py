@@ -168,30 +168,31 @@ def _kept_update(learning: Learning, plan: TunePlan, state: TuneState, keeper: K
 
 def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[TuneState, Mapping[str, Metric]]:
     """Do the next update; return the state behind it and its line of metrics."""
-    clock, number = _Clock(), state.update + 1
+    clock, number = Clock(), state.update + 1
+    seconds: dict[str, float] = {}
     learning.optimisers.set_rate(plan.rate(number))
     ids, order = state.order.take([prompt.id for prompt in plan.prompts], plan.prompts_per_update)
     by_id = {prompt.id: prompt for prompt in plan.prompts}
     prompts, key = [by_id[id_] for id_ in ids], plan.round.key(f"update-{number}")
     rollouts = learning.actor.sample(prompts, plan.sampling.responses_per_prompt, plan.sampling, key)
-    clock.lap("sample")
+    seconds["seconds_sample"] = round(clock.lap(), 3)
     prepared = learning.actor.prepare(rollouts)
-    clock.lap("prepare")
+    seconds["seconds_prepare"] = round(clock.lap(), 3)
     raw = learning.reward.of(prepared)
     check_rewards(raw.mean - plan.ppo.caution * raw.sd, rollouts)
     z = normalise(raw.mean, raw.sd, rollouts.finished, plan.normaliser, plan.ppo.caution)
-    clock.lap("reward")
+    seconds["seconds_reward"] = round(clock.lap(), 3)
     if state.update == 0:
         warm_up_value(learning, prepared, z, state.kl_weight)
     targets = make_targets(learning.actor, prepared, z, state.kl_weight)
     generator = keyed_generator("minibatches", plan.round.seed, plan.round.number, number)
     stats = run_update(learning.actor, prepared, targets, learning.optimisers, plan.steps, generator)
-    clock.lap("update")
+    seconds["seconds_update"] = round(clock.lap(), 3)
     metrics = update_metrics((number, state.kl_weight), prepared, (raw, z), targets, stats)
     state, new = _advance(state, plan, order, metrics)
-    sizes = state.sizes or plan.sizes(sum(clock.seconds.values()))
+    sizes = state.sizes or plan.sizes(sum(seconds.values()))
     assert sizes is not None
-    line = {**_finite(metrics), **clock.seconds, "updates": sizes.updates, "alarms": [alarm.name for alarm in new]}
+    line = {**_finite(metrics), **seconds, "updates": sizes.updates, "alarms": [alarm.name for alarm in new]}
     return replace(state, sizes=sizes), line
 
 
@@ -271,13 +272,14 @@ def _finite(metrics: UpdateMetrics) -> dict[str, Metric]:
     return {name: value if math.isfinite(value) else None for name, value in asdict(metrics).items()}
 
 
-class _Clock:
-    """Seconds of wall clock by phase."""
+class Clock:
+    """Seconds of wall clock since the last lap."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def lap(self, phase: str) -> None:
+    def lap(self) -> float:
+        """Return the seconds since the last lap, or since the clock was made."""
         now = time.perf_counter()
-        self.seconds[f"seconds_{phase}"], self._last = round(now - self._last, 3), now
+        spent, self._last = now - self._last, now
+        return spent

@@ -23,8 +23,11 @@ WHO: dict[Source, str] = {
 ANOTHER_ROUND = "run 'expound run' for another round"
 ALL_USED = "All rounds are used"
 NEXT_STEPS: dict[tuple[Outcome, bool], str] = {
-    ("better", True): f"{ALL_USED}: try the policy with 'expound explain', or raise [stopping] max_rounds to go on.",
-    ("better", False): f"Try the policy with 'expound explain'; if it could be better still, {ANOTHER_ROUND}.",
+    (
+        "better",
+        True,
+    ): f"{ALL_USED}: try the policy with 'expound explain QUESTION', or raise [stopping] max_rounds to go on.",
+    ("better", False): f"Try the policy with 'expound explain QUESTION'; if it could be better still, {ANOTHER_ROUND}.",
     (
         "not_better",
         True,

@@ -19,6 +19,8 @@ PERCENT_TICKS = {0.0: "0", 0.25: "25", 0.5: "50", 0.75: "75", 1.0: "100"}
 STEPS = (1.0, 2.0, 5.0, 10.0)
 ACCENT = "var(--accent, currentColor)"
 FAINT = {"stroke": "currentColor", "stroke-opacity": "0.22"}
+MARKED = {"stroke": "currentColor", "stroke-width": "1.5"}
+LEFT, RIGHT = 44, LINE_WIDTH - 10  # where the lines of an upright chart begin and end
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ class Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def nice_ticks(low: float, high: float, wanted: int = 4) -> tuple[float, ...]:
-    """Return about `wanted` round numbers in steps of 1, 2 or 5 whose first and last enclose low and high."""
+def nice_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Return about four round numbers in steps of 1, 2 or 5 whose first and last enclose low and high."""
     if high <= low:
         low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
-    rough = (high - low) / wanted
+    rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in STEPS if factor * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -84,16 +86,10 @@ def line_chart(points: Sequence[tuple[int, float | None]], words: Words) -> str:
     known = [value for _, value in points if value is not None]
     ticks = _labelled(min(known), max(known))
     numbers = [number for number, _ in points]
-    across = Scale(numbers[0], max(numbers[-1], numbers[0] + 1), 44, LINE_WIDTH - 10)
-    up = Scale(min(ticks), max(ticks), LINE_HEIGHT - 34, 22)
-    chart = _chart(LINE_WIDTH, LINE_HEIGHT, words)
-    for tick, label in ticks.items():
-        _line(chart, (across.start, up.at(tick)), (across.end, up.at(tick)), FAINT)
-        _text(chart, across.start - 6, up.at(tick) + 4, label, anchor="end")
+    across = Scale(numbers[0], max(numbers[-1], numbers[0] + 1), LEFT, RIGHT)
+    chart, up = _upright_chart(ticks, words)
     for number in numbers[:: math.ceil(len(numbers) / MOST_NUMBERS)]:
         _text(chart, across.at(number), up.start + 15, str(number))
-    _text(chart, 0, 10, words.y, anchor="start")
-    _text(chart, (across.start + across.end) / 2, LINE_HEIGHT - 4, words.x)
     _trace(chart, points, across, up)
     return _markup(chart)
 
@@ -114,7 +110,7 @@ def _rows(rows: Sequence[Interval], words: Words, ticks: Mapping[float, str], li
     chart = _chart(ROW_WIDTH, ROW_HEIGHT * len(rows) + 38, words)
     _ground(chart, ticks, across, ROW_HEIGHT * len(rows), words.x)
     zero = across.at(line_at)
-    _line(chart, (zero, 2), (zero, ROW_HEIGHT * len(rows)), {"stroke": "currentColor", "stroke-width": "1.5"})
+    _line(chart, (zero, 2), (zero, ROW_HEIGHT * len(rows)), MARKED)
     for index, row in enumerate(rows):
         middle = ROW_HEIGHT * (index + 0.5)
         _text(chart, LABEL_WIDTH - 10, middle + 4, row.label, anchor="end")
@@ -127,14 +123,7 @@ def growth_chart(rows: Sequence[Interval], words: Words) -> str:
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high, 0.5) if end is not None]
     ticks = _labelled(min(ends), max(ends))
     across = Scale(0, max(1, len(rows) - 1), 64, LINE_WIDTH - 30)
-    up = Scale(min(ticks), max(ticks), LINE_HEIGHT - 34, 22)
-    chart = _chart(LINE_WIDTH, LINE_HEIGHT, words)
-    for tick, label in ticks.items():
-        look = FAINT if tick != 50 else {"stroke": "currentColor", "stroke-width": "1.5"}
-        _line(chart, (44, up.at(tick)), (LINE_WIDTH - 10, up.at(tick)), look)
-        _text(chart, 38, up.at(tick) + 4, label, anchor="end")
-    _text(chart, 0, 10, words.y, anchor="start")
-    _text(chart, LINE_WIDTH / 2, LINE_HEIGHT - 4, words.x)
+    chart, up = _upright_chart(ticks, words, marked=50)
     for place, row in enumerate(rows):
         _text(chart, across.at(place), up.start + 15, row.label)
         if row.low is not None and row.high is not None:
@@ -163,6 +152,17 @@ def _chart(width: int, height: int, words: Words) -> Element:
     SubElement(chart, "title").text = words.title
     SubElement(chart, "desc").text = words.description
     return chart
+
+
+def _upright_chart(ticks: Mapping[float, str], words: Words, marked: float | None = None) -> tuple[Element, Scale]:
+    """Return a chart with a line at each tick, and the scale of its heights."""
+    chart, up = _chart(LINE_WIDTH, LINE_HEIGHT, words), Scale(min(ticks), max(ticks), LINE_HEIGHT - 34, 22)
+    for tick, label in ticks.items():
+        _line(chart, (LEFT, up.at(tick)), (RIGHT, up.at(tick)), MARKED if tick == marked else FAINT)
+        _text(chart, LEFT - 6, up.at(tick) + 4, label, anchor="end")
+    _text(chart, 0, 10, words.y, anchor="start")
+    _text(chart, (LEFT + RIGHT) / 2, LINE_HEIGHT - 4, words.x)
+    return chart, up
 
 
 def _ground(chart: Element, ticks: Mapping[float, str], across: Scale, bottom: float, axis: str) -> None:

@@ -60,7 +60,7 @@ def in_words(seconds: float) -> str:
 
 
 class PlainProgress:
-    """Lines for logs, pipes and notebooks: one at the start, at most one every 10 seconds, one at the end."""
+    """Lines for logs, pipes and notebooks, at most one every 10 seconds in between (fulfils ports.Progress)."""
 
     def __init__(self, stream: TextIO | None = None, clock: Clock = time.monotonic) -> None:
         self._stream = stream
@@ -68,7 +68,6 @@ class PlainProgress:
 
     @contextmanager
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """Open a bar over `total` steps of which `done` are done already."""
         begun = told = self._clock()
         pace = Pace(total, done, done, 0.0)
 
@@ -89,7 +88,6 @@ class PlainProgress:
             self.say(f"{what}: {pace.ending()}")
 
     def say(self, line: str) -> None:
-        """Print one line."""
         # Looked up late, so that whoever redirects standard error is heard.
         stream = sys.stderr if self._stream is None else self._stream
         stream.write(f"{line}\n")
@@ -97,7 +95,7 @@ class PlainProgress:
 
 
 class RichProgress:
-    """Bars on a terminal; lines appear above them."""
+    """Bars on a terminal; lines appear above them (fulfils ports.Progress)."""
 
     def __init__(self, stream: TextIO | None = None, clock: Clock = time.monotonic) -> None:
         from rich.console import Console
@@ -115,7 +113,6 @@ class RichProgress:
 
     @contextmanager
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """Open a bar over `total` steps of which `done` are done already."""
         begun = self._clock()
         if self._open == 0:
             self._bars.start()
@@ -139,5 +136,4 @@ class RichProgress:
             self.say(f"{what}: {pace.ending()}")
 
     def say(self, line: str) -> None:
-        """Print one line."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

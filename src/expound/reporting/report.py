@@ -20,12 +20,10 @@ from expound.records import (
     Skill,
     content_id,
 )
-from expound.reporting.sentences import Known, headline, limits
+from expound.reporting.sentences import Known, headline, is_known, limits
 from expound.settings import undump
 
 PAIRS_SHOWN = 5
-FEW_JUDGMENTS = 10
-"""Judgments of a rater under which their skill is mostly the prior's."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,6 @@ def gather(book: Book, given: ReportInput) -> Report:
 
 
 def as_json(report: Report) -> str:
-    """Return the report as JSON."""
     return json.dumps(asdict(report), ensure_ascii=False, allow_nan=False, indent=1)
 
 
@@ -166,6 +163,4 @@ def _people(book: Book, skills: Sequence[Skill]) -> int:
 def _raters(book: Book, skills: Sequence[Skill]) -> tuple[RaterLine, ...]:
     known = {rater.id: (rater.name, rater.source) for rater in book.raters()}
     best_first = sorted(skills, key=lambda found: (-found.skill, found.rater))
-    return tuple(
-        RaterLine(*known.get(skill.rater, (skill.rater, "")), skill.n >= FEW_JUDGMENTS, skill) for skill in best_first
-    )
+    return tuple(RaterLine(*known.get(skill.rater, (skill.rater, "")), is_known(skill), skill) for skill in best_first)

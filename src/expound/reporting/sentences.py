@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from expound.ports import GoldLine
-from expound.records import Evaluation, LearningCurve, RewardCard
+from expound.records import Evaluation, LearningCurve, RewardCard, Skill
 from expound.settings import Settings
 
 FEW_RATERS = 3
 EQUAL_LENGTH = (0.9, 1.1)
 """Ratios of mean words between which length is not worth a warning."""
+
+FEW_JUDGMENTS = 10
+"""Judgments of a rater under which their skill is mostly the prior's."""
 
 LITTLE = 0.02
 """A gain of pair accuracy that is not worth as many judgments again: the reward is still wrong about as often."""
@@ -31,6 +34,11 @@ class Known:
     def is_judge_alone(self) -> bool:
         """Say whether a model judged and nobody else."""
         return self.settings.panel.kinds == ("judge",)
+
+
+def is_known(skill: Skill) -> bool:
+    """Return whether a rater has judged enough for their skill to be told."""
+    return skill.n >= FEW_JUDGMENTS
 
 
 def headline(known: Known) -> str:

@@ -8,24 +8,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from expound.errors import command, with_folder
 from expound.ports import Book
 from expound.records import Ballot, Decision, Round, Split
 from expound.settings import Settings, undump
 
 
-def describe(book: Book, settings: Settings, folder: Path) -> str:
+@dataclass(frozen=True)
+class AtWork:
+    """What goes on in a folder now: the process that holds it, and the address of its rating site; None: none."""
+
+    process: str | None = None
+    site: str | None = None
+
+
+IDLE = AtWork()
+
+
+def describe(book: Book, settings: Settings, folder: Path, now: AtWork = IDLE) -> str:
     """Return in a few sentences where the project stands, ending with what comes next.
 
     `settings` are those of project.toml now; an open round's own frozen ones decide what it is waiting for.
     """
+    site = f"The rating site is at {now.site}. " if now.site else ""
     rounds = book.rounds()
     if not rounds:
-        return _before_the_first_round(settings, folder)
+        return site + _before_the_first_round(settings, folder, now.process)
     current = rounds[-1]
     decision = next((found for found in book.decisions() if found.round == current.number), None)
     if decision is not None:
-        return _decided(decision, settings, folder)
-    return _open_round(Stage(book, current, undump(current.settings), folder))
+        return site + _decided(decision, settings, folder)
+    return site + _open_round(Stage(book, current, undump(current.settings), folder, now.process))
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,7 @@ class Stage:
     round: Round
     settings: Settings
     folder: Path
+    process: str | None
 
     @property
     def is_simulated(self) -> bool:
@@ -43,24 +57,30 @@ class Stage:
         return self.settings.panel.kinds == ("simulated",)
 
     def says(self, sentence: str, verb: str) -> str:
-        """Return a sentence about the round, and the verb that comes next."""
-        return f"{_name(self.round.number, self.settings)}: {sentence} Next: expound {verb} {self.folder}"
+        """Return a sentence about the round, and the verb that comes next unless a process is about it already."""
+        following = _following(self.process, verb, self.folder)
+        return f"{_name(self.round.number, self.settings)}: {sentence} {following}"
+
+
+def _following(process: str | None, verb: str, folder: Path) -> str:
+    return f"Process {process} is at work." if process else f"Next: {command(verb, folder)}"
 
 
 def _name(number: int, settings: Settings) -> str:
     return f"Round {number}{' (simulated panel)' if settings.panel.kinds == ('simulated',) else ''}"
 
 
-def _before_the_first_round(settings: Settings, folder: Path) -> str:
+def _before_the_first_round(settings: Settings, folder: Path, process: str | None) -> str:
     pattern = settings.project.prompts
     if any(folder.glob(pattern)):
-        return f"No round has begun. Next: expound run {folder}"
+        return f"No round has begun. {_following(process, 'run', folder)}"
     return f"There are no prompts: nothing in {folder} matches '{pattern}'. Next: put a prompt file there."
 
 
 def _decided(decision: Decision, settings: Settings, folder: Path) -> str:
     name = f"{_name(decision.round, settings)} of at most {settings.stopping.max_rounds}"
-    return f"{name} is decided. {decision.sentence} {decision.next_step} Report: {folder / 'report.html'}"
+    following = with_folder(decision.next_step, folder)
+    return f"{name} is decided. {decision.sentence} {following} Report: {folder / 'report.html'}"
 
 
 def _open_round(stage: Stage) -> str:
@@ -133,7 +153,8 @@ def _missing(stage: Stage, split: Split) -> str:
     owed = f"{missing} of {len(ballots)} {told}"
     if stage.is_simulated:
         return stage.says(f"the simulated raters owe {owed}.", "run")
-    return stage.says(f"{owed} {'is' if missing == 1 else 'are'} missing; {_by_rater(stage, ballots)}.", "serve")
+    waiting = f"{owed} {'is' if missing == 1 else 'are'} missing; {_by_rater(stage, ballots)}."
+    return stage.says(waiting, "run")
 
 
 def _answered(book: Book) -> dict[str, tuple[str, ...]]:
@@ -162,5 +183,5 @@ def _by_rater(stage: Stage, ballots: Sequence[Ballot]) -> str:
     known = [rater for rater in stage.book.raters() if rater.source != "judge"]
     raters = [rater for rater in known if rater.active or counts[rater.id]]
     if not raters:
-        return f"nobody is invited yet (expound invite {stage.folder} NAME)"
+        return f"nobody is invited yet ({command('invite NAME', stage.folder)})"
     return ", ".join(f"{rater.name} is at {counts[rater.id]}" for rater in raters)

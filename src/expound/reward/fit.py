@@ -86,7 +86,7 @@ def _check(material: Material) -> None:
     if not (np.isfinite(material.features).all() and np.isfinite(material.values).all()):
         raise NothingToLearn(
             "A verdict or a state of the model is no number.",
-            "Look at what 'expound explain' writes.",
+            "Look at what 'expound explain QUESTION' writes.",
         )
 
 
@@ -111,5 +111,7 @@ def _ridge(x: Floats, y: Floats) -> tuple[Floats, float]:
 def _bootstrap(prompts: Sequence[str], seed: int, member: int) -> NDArray[np.intp]:
     names = sorted(set(prompts))
     drawn = keyed_generator("reward member", seed, member).integers(len(names), size=len(names))
-    rows = {name: [row for row, prompt in enumerate(prompts) if prompt == name] for name in names}
+    rows: dict[str, list[int]] = {name: [] for name in names}
+    for row, prompt in enumerate(prompts):
+        rows[prompt].append(row)
     return np.array([row for place in drawn for row in rows[names[place]]], dtype=np.intp)

@@ -26,14 +26,10 @@ MAX_NAME = 80
 KEYS = "keys"
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Admission:
     """Invitations and sessions of a project (fulfils ports.Admission); its secret is made at the first time."""
 
-    def __init__(self, book: LogBook, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, book: LogBook, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._book = book
         self._now = now
         self._secret = _project_secret(book)
@@ -42,6 +38,10 @@ class Admission:
         """Return the key of an answer: 128 bits in hex, the same in every tab and after every restart, and no guess."""
         said = "\n".join((rater, ballot, str(revision)))
         return hmac.new(self._secret, said.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def pseudonym_key(self) -> str:
+        """Return the key of the pseudonyms under which raters leave the project: the same in every export."""
+        return hmac.new(self._secret, b"pseudonyms", hashlib.sha256).hexdigest()
 
     def invite(self, name: str, *, days: int = 14) -> str:
         """Make an invitation and return its token, which is shown once and stored hashed.
@@ -64,7 +64,6 @@ class Admission:
         return token
 
     def look(self, token: str) -> bool:
-        """Return whether the token would be redeemed now; changes nothing."""
         with self._book.database.read() as connection:
             return self._invited(connection, token) is not None
 
@@ -100,14 +99,12 @@ class Admission:
         return Session(row.id, rater, row.secret, row.started, row.locale)
 
     def start(self, session: Session, locale: str) -> None:
-        """Note that the rater consented and chose a language."""
         self._change(session.id, {"started": True, "locale": locale})
         rater = self._book.rater(session.rater.id)
         if rater is not None:
             self._book.add(dataclasses.replace(rater, locale=locale))
 
     def leave(self, session: Session) -> None:
-        """End the session."""
         self._write(delete(schema.session).where(schema.session.c.id == session.id))
 
     def revoke(self, rater: str) -> None:
@@ -143,10 +140,7 @@ class Admission:
         self._write(update(schema.session).where(schema.session.c.id == id_).values(values))
 
     def _write(self, statement: Executable) -> None:
-        def work(connection: Connection) -> None:
-            connection.execute(statement)
-
-        self._book.database.write(work)
+        self._book.database.write(lambda connection: connection.execute(statement))
 
 
 def _project_secret(book: LogBook) -> bytes:

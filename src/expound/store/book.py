@@ -37,7 +37,7 @@ from expound.records import (
     Settlement,
     Split,
 )
-from expound.store.codec import ANSWER, NAMES, answer_id, decode, encode, encode_answer, identity, subject
+from expound.store.codec import ANSWER, NAMES, answer_id, decode, encode, encode_answer, identity
 from expound.store.database import BUSY_SECONDS, FILE_NAME, Database
 from expound.store.failures import storage_errors
 from expound.store.fitting import check_answer
@@ -123,18 +123,15 @@ class LogBook:
     # --- read ---------------------------------------------------------------------------------------------------
 
     def head(self) -> int:
-        """Return the sequence of the last row."""
         with self._current() as index:
             return index.head
 
     def prompts(self, split: Split | None = None) -> tuple[Prompt, ...]:
-        """Return the prompts, of one split or all."""
         return tuple(prompt for prompt in self._all(Prompt) if split in (None, prompt.split))
 
     def responses(
         self, split: Split | None = None, *, round_: int | None = None, policy: str | None = None
     ) -> tuple[Response, ...]:
-        """Return the responses to prompts of a split, of a round, of a policy."""
         prompts = None if split is None else {prompt.id for prompt in self.prompts(split)}
         return tuple(
             response
@@ -145,33 +142,28 @@ class LogBook:
         )
 
     def ballots(self, split: Split | None = None, *, round_: int | None = None) -> tuple[Ballot, ...]:
-        """Return the ballots, of a split, of a round."""
         found = self._all(Ballot)
         return tuple(one for one in found if split in (None, one.split) and round_ in (None, one.round))
 
     def judgments(self, split: Split | None = None, *, round_: int | None = None) -> tuple[Judgment, ...]:
-        """Return the judgments of the newest revision of each (ballot, rater), skips among them."""
         with self._current() as index:
-            found = index.judgments()
-            return tuple(one for one in found if split in (None, one.split) and round_ in (None, one.round))
+            said = [judgment for answer in index.answers() for judgment in answer.judgments]
+        return tuple(one for one in said if split in (None, one.split) and round_ in (None, one.round))
 
     def answers(self, rater: str, limit: int = 50) -> tuple[Answer, ...]:
-        """Return the newest revisions of a rater's answers, newest first."""
         with self._current() as index:
-            return tuple(islice(index.answers(rater), limit))
+            newest_first = reversed(index.answers())
+            return tuple(islice((answer for answer in newest_first if answer.rater == rater), limit))
 
     def answered(self) -> Mapping[str, tuple[str, ...]]:
-        """Return for every ballot with an answer that is no skip the raters who gave it."""
         with self._current() as index:
             return index.who(skipped=False)
 
     def skipped(self) -> Mapping[str, tuple[str, ...]]:
-        """Return for every skipped ballot the raters who skipped it."""
         with self._current() as index:
             return index.who(skipped=True)
 
     def raters(self) -> tuple[Rater, ...]:
-        """Return the raters in their newest state."""
         return self._all(Rater)
 
     def rater(self, id_: str) -> Rater | None:
@@ -180,27 +172,21 @@ class LogBook:
             return index.one(Rater, id_)
 
     def rounds(self) -> tuple[Round, ...]:
-        """Return the rounds, oldest first."""
         return tuple(sorted(self._all(Round), key=lambda found: found.number))
 
     def policies(self) -> tuple[PolicyRecord, ...]:
-        """Return the policies, the reference first."""
         return tuple(sorted(self._all(PolicyRecord), key=lambda found: found.round))
 
     def settlements(self) -> tuple[Settlement, ...]:
-        """Return the newest settlement of each round, oldest round first."""
         return tuple(sorted(self._all(Settlement), key=lambda found: found.round))
 
     def rewards(self) -> tuple[RewardCard, ...]:
-        """Return the newest reward of each round, oldest round first."""
         return tuple(sorted(self._all(RewardCard), key=lambda found: found.round))
 
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """Return the newest evaluation of each round, oldest round first."""
         return tuple(sorted(self._all(Evaluation), key=lambda found: found.round))
 
     def decisions(self) -> tuple[Decision, ...]:
-        """Return the newest decision of each round, oldest round first."""
         return tuple(sorted(self._all(Decision), key=lambda found: found.round))
 
     def _all(self, kind: type[R]) -> tuple[R, ...]:
@@ -308,7 +294,8 @@ def _record_row(record: Record, payload: str, earlier_rows: int) -> Row:
     # A colon, which no key of an answer may hold, keeps records and answers apart.
     key = f"{kind}:{name}" if earlier_rows == 0 else f"{kind}:{name}:{earlier_rows}"
     rater = record.id if isinstance(record, Rater) else None
-    return {"key": key, "kind": kind, "payload": payload, "id": name, "rater": rater, "object": subject(record)}
+    about = record.prompt if isinstance(record, Response | Ballot) else None
+    return {"key": key, "kind": kind, "payload": payload, "id": name, "rater": rater, "object": about}
 
 
 def _answer_row(answer: Answer) -> Row:

@@ -15,27 +15,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from expound.errors import InputError, StorageError
 from expound.records import (
+    JUDGMENTS,
     Answer,
     Ballot,
-    Check,
-    Comparison,
     Decision,
-    Edit,
     Evaluation,
-    Highlight,
     Judgment,
     PolicyRecord,
     Prompt,
-    Ranking,
     Rater,
-    Rating,
     Record,
     Response,
     RewardCard,
     Round,
-    Score,
     Settlement,
-    Skip,
     content_id,
 )
 
@@ -53,17 +46,7 @@ KINDS: Mapping[str, type[Record]] = {
     "decision": Decision,
 }
 NAMES: Mapping[type[object], str] = {kind: name for name, kind in KINDS.items()}
-LINES: Mapping[str, type[Judgment]] = {
-    "comparison": Comparison,
-    "rating": Rating,
-    "ranking": Ranking,
-    "score": Score,
-    "check": Check,
-    "edit": Edit,
-    "highlight": Highlight,
-    "skip": Skip,
-}
-LINE_NAMES: Mapping[type[object], str] = {kind: name for name, kind in LINES.items()}
+LINE_NAMES: Mapping[type[object], str] = {kind: name for name, kind in JUDGMENTS.items()}
 OF_THE_ROW = ("rater", "ballot", "revision")
 TIMELESS = {"seconds": None, "shown_at": None}
 RESTORE = "Restore expound.db from a backup, or use the version of expound that wrote it."
@@ -85,36 +68,23 @@ def identity(record: Record) -> str:
             return record.id
 
 
-def subject(record: Record) -> str | None:
-    """Return the prompt that a response or a ballot is about."""
-    return record.prompt if isinstance(record, Response | Ballot) else None
-
-
 def answer_id(answer: Answer) -> str:
     """Return the content id of an answer: of ballot, rater, revision and judgments without their times.
 
     Two tabs with the same choice differ in seconds, and are one answer all the same.
     """
     lines = [{**_line(judgment), **TIMELESS} for judgment in answer.judgments]
-    return content_id("answer", answer.ballot, answer.rater, answer.revision, _dumps(lines))
+    return content_id("answer", answer.ballot, answer.rater, answer.revision, encode(lines))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
-
-
-def encode(record: Record) -> str:
-    """Return the canonical JSON of a record.
-
-    Errors: InputError for a number that is not finite and for half a surrogate pair, which no file could hold.
-    """
-    return _dumps(record)
 
 
 def encode_answer(answer: Answer) -> str:
     """Return the canonical JSON of an answer; its lines leave out what the row says. Errors as in `encode`."""
     lines = tuple(_line(judgment) for judgment in answer.judgments)
     marks = answer.device, answer.locale, answer.surplus
-    return _dumps(_AnswerRow(answer_id(answer), answer.rater, answer.revision, lines, *marks, object=answer.ballot))
+    return encode(_AnswerRow(answer_id(answer), answer.rater, answer.revision, lines, *marks, object=answer.ballot))
 
 
 def _line(judgment: Judgment) -> dict[str, object]:
@@ -122,7 +92,11 @@ def _line(judgment: Judgment) -> dict[str, object]:
     return {"kind": LINE_NAMES[type(judgment)], **fields}
 
 
-def _dumps(value: object) -> str:
+def encode(value: object) -> str:
+    """Return the canonical JSON of a record, or of what it is made of.
+
+    Errors: InputError for a number that is not finite and for half a surrogate pair, which no file could hold.
+    """
     try:
         text = json.dumps(
             value, default=_fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
@@ -182,9 +156,9 @@ class _AnswerRow:
 
 def _judgment(line: dict[str, object], where: str) -> Judgment:
     kind = line.pop("kind", None)
-    if not isinstance(kind, str) or kind not in LINES:
+    if not isinstance(kind, str) or kind not in JUDGMENTS:
         raise StorageError(f"{where} holds a judgment of the unknown kind {kind!r}.", RESTORE)
-    return _read(LINES[kind], _dumps(line), where)
+    return _read(JUDGMENTS[kind], encode(line), where)
 
 
 def _read(kind: type[T], payload: str, where: str) -> T:
@@ -199,5 +173,5 @@ def _read(kind: type[T], payload: str, where: str) -> T:
 
 
 ADAPTERS: Mapping[type[object], TypeAdapter[object]] = {
-    kind: TypeAdapter(kind) for kind in (*KINDS.values(), *LINES.values(), _AnswerRow)
+    kind: TypeAdapter(kind) for kind in (*KINDS.values(), *JUDGMENTS.values(), _AnswerRow)
 }

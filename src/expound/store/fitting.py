@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from expound.errors import JudgmentError
-from expound.records import Answer, Ballot, BallotKind, Comparison, Judgment, Ranking, Rating, Score, Skip
+from expound.records import Answer, Ballot, BallotKind, Check, Comparison, Judgment, Ranking, Rating, Score, Skip
 
 KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 AGAIN = "Open the ballot again and answer what it shows."
@@ -34,7 +34,7 @@ def _of_the_whole(answer: Answer) -> str:
     said = answer.judgments
     if not said or (len(said) > 1 and any(isinstance(judgment, Skip) for judgment in said)):
         return "is empty, or skips and judges at once"
-    about = [(type(one), one.response, one.criterion) for one in said if isinstance(one, Rating | Score)]
+    about = [(type(one), one.response, one.criterion) for one in said if isinstance(one, Rating | Score | Check)]
     whole = sum(isinstance(one, Comparison | Ranking) for one in said)
     return "says something twice" if whole > 1 or len(about) != len(set(about)) else ""
 
@@ -50,7 +50,7 @@ def _of_the_ballot(judgment: Judgment, ballot: Ballot) -> str:
         return f"is of split '{judgment.split}' and round {judgment.round}, not '{ballot.split}' and {ballot.round}"
     if judgment.prompt not in (None, ballot.prompt):
         return f"names the prompt '{judgment.prompt}', not '{ballot.prompt}'"
-    if not isinstance(judgment, (ASKED[ballot.kind], Score, Skip)):
+    if not isinstance(judgment, (ASKED[ballot.kind], Score, Check, Skip)):
         return f"is a {type(judgment).__name__.lower()}, where a {ballot.kind} was asked for"
     criteria = ballot.criteria or (ballot.criterion,)
     if judgment.criterion not in criteria and not isinstance(judgment, Skip):
@@ -62,7 +62,7 @@ def _of_the_kind(judgment: Judgment, ballot: Ballot) -> str:
     match judgment:
         case Comparison():
             return _of_a_comparison(judgment, ballot)
-        case Rating() | Score():
+        case Rating() | Score() | Check():
             return _of_a_response(judgment, ballot)
         case Ranking():
             return _of_a_ranking(judgment, ballot)
@@ -78,7 +78,7 @@ def _of_a_comparison(said: Comparison, ballot: Ballot) -> str:
     return ""
 
 
-def _of_a_response(said: Rating | Score, ballot: Ballot) -> str:
+def _of_a_response(said: Rating | Score | Check, ballot: Ballot) -> str:
     if said.response not in ballot.responses:
         return f"is about '{said.response}', which it did not show"
     if isinstance(said, Rating) and not said.scale[0] <= said.value <= said.scale[1]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from expound.records import Answer, Judgment, Record, Skip
-from expound.store.codec import ANSWER, KINDS, NAMES, decode, decode_answer, identity
+from expound.records import Answer, Record, Skip
+from expound.store.codec import ANSWER, NAMES, decode, decode_answer, identity
 
 R = TypeVar("R", bound=Record)
 
@@ -16,7 +16,7 @@ class Index:
 
     def __init__(self) -> None:
         self.head = 0
-        self._records: Mapping[str, dict[str, Record]] = {kind: {} for kind in KINDS}
+        self._records: Mapping[type[object], dict[str, Record]] = {kind: {} for kind in NAMES}
         self._answers: dict[tuple[str, str], Answer] = {}
 
     def take(self, sequence: int, key: str, kind: str, payload: str) -> None:
@@ -26,25 +26,21 @@ class Index:
             self._take_answer(decode_answer(key, payload, where))
         else:
             record = decode(kind, payload, where)
-            self._records[kind][identity(record)] = record
+            self._records[type(record)][identity(record)] = record
         self.head = sequence
 
     def all(self, kind: type[R]) -> Iterator[R]:
         """Yield the records of a kind in their newest state, in the order in which each came first."""
-        return (record for record in self._records[NAMES[kind]].values() if isinstance(record, kind))
+        return (record for record in self._records[kind].values() if isinstance(record, kind))
 
     def one(self, kind: type[R], id_: str) -> R | None:
         """Return a record in its newest state."""
-        found = self._records[NAMES[kind]].get(id_)
+        found = self._records[kind].get(id_)
         return found if isinstance(found, kind) else None
 
-    def judgments(self) -> Iterator[Judgment]:
-        """Yield the judgments of the newest revisions, in the order of their rows."""
-        return (judgment for answer in self._answers.values() for judgment in answer.judgments)
-
-    def answers(self, rater: str) -> Iterator[Answer]:
-        """Yield the newest revisions of a rater's answers, newest row first."""
-        return (answer for answer in reversed(self._answers.values()) if answer.rater == rater)
+    def answers(self) -> list[Answer]:
+        """Return the newest revisions, in the order of their rows."""
+        return list(self._answers.values())
 
     def who(self, *, skipped: bool) -> Mapping[str, tuple[str, ...]]:
         """Return the raters by ballot that they skipped, or answered otherwise."""

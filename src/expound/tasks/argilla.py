@@ -31,12 +31,24 @@ from expound.tasks.imported import (
     Reading,
     exported,
     newest,
+    source_in,
     texts_of,
     unheld,
     whole_text,
 )
 from expound.tasks.judgments import MAX_LEVELS, NAMES, scale_in
-from expound.tasks.labelling import Shown, about, array_of, criterion_of, fields_of, id_of, scale_of, shown_in
+from expound.tasks.labelling import (
+    Shown,
+    Told,
+    about,
+    array_of,
+    criterion_of,
+    fields_of,
+    id_of,
+    rated,
+    scales_of,
+    shown_in,
+)
 from expound.tasks.rows import Row
 
 LONGEST_LABEL = 64  # what is longer, or has a line end, is a text and no category
@@ -44,7 +56,6 @@ TIE = "tie"
 OF_A_RECORD = ("id", "fields", "responses", "metadata", "suggestions", "vectors", "status", "_server_id")
 ASKED = {"comparison": "preference", "ranking": "ranking"}
 
-Told = Judgment | str  # a judgment, or the name of what has no place here
 Held = Comparison | Ranking | Rating | Check
 
 
@@ -68,12 +79,8 @@ def read_argilla(rows: Iterable[Row], reading: Reading) -> Iterator[Piece]:
     Errors: JudgmentError with the record's place.
     """
     records = [(row, tuple(_answers(row))) for row in rows]
-    given: dict[str, set[int]] = {}
-    for _, answers in records:
-        for said in answers:
-            if isinstance(said.value, int) and not isinstance(said.value, bool):
-                given.setdefault(said.question, set()).add(_stars(said))
-    scales = {question: scale_of(stars) for question, stars in given.items()}
+    numbers = (said for _, answers in records for said in answers if type(said.value) is int)
+    scales = scales_of((said.question, _stars(said).integer("value", 0, MAX_LEVELS - 1)) for said in numbers)
     return (_piece(row, answers, scales, reading) for row, answers in records)
 
 
@@ -104,12 +111,26 @@ def _piece(row: Row, answers: Sequence[Said], scales: Mapping[str, tuple[int, in
     if metadata.has("scale"):
         scales = dict.fromkeys(scales, scale_in(metadata))
     told = [_judged(said, shown, scales) for said in answers]
-    used = ("scale", "split", "prompt_id", *(f"{name}_id" for name in shown.responses))
+    source = source_in(metadata)
+    used = (
+        "scale",
+        "split",
+        *(("source",) if source else ()),
+        "prompt_id",
+        *(f"{name}_id" for name in shown.responses),
+    )
     unread = fields.without(reading.prompt, "split", *shown.responses)
     meta = {**row.without(*OF_A_RECORD), **unread, **metadata.without(*used)}
     prompt = shown.prompt
     judgments = tuple(
-        replace(one, rater=said.user or FILE + reading.name, prompt=prompt.id, split=prompt.split or "train", meta=meta)
+        replace(
+            one,
+            rater=said.user or FILE + reading.name,
+            prompt=prompt.id,
+            split=prompt.split or "train",
+            source=source or "people",
+            meta=meta,
+        )
         for said, one in zip(answers, told, strict=True)
         if not isinstance(one, str)
     )
@@ -125,19 +146,12 @@ def _judged(said: Said, shown: Shown, scales: Mapping[str, tuple[int, int]]) -> 
         case bool() | None:
             return "answers_of_another_kind"
         case int():
-            return _rating(said, shown, scales[said.question])
+            return rated(_stars(said), "value", shown, said.question, scales[said.question])
         case str():
             return _label(said.value, said.question, shown)
         case list():
             return _ranking(said, said.value, shown)
     return "answers_of_another_kind"
-
-
-def _rating(said: Said, shown: Shown, scale: tuple[int, int]) -> Told:
-    if shown.single is None:
-        return "ratings_of_no_single_response"
-    value = Row({"value": said.value}, said.row.where).integer("value", *scale)
-    return Rating(rater="", response=shown.single.id, value=value, scale=scale, criterion=criterion_of(said.question))
 
 
 def _label(label: str, question: str, shown: Shown) -> Told:
@@ -173,8 +187,8 @@ def _ranking(said: Said, values: Sequence[Json], shown: Shown) -> Told:
     return Ranking(rater="", tiers=ordered, criterion=criterion_of(said.question))
 
 
-def _stars(said: Said) -> int:
-    return Row({"value": said.value}, said.row.where).integer("value", 0, MAX_LEVELS - 1)
+def _stars(said: Said) -> Row:
+    return Row({"value": said.value}, said.row.where)
 
 
 # --- out --------------------------------------------------------------------------------------------------------
@@ -190,7 +204,7 @@ def write_argilla(feedback: Feedback) -> Exported:
         lost.update(trouble or _unwritten(one))
         if isinstance(one, Held) and not trouble:
             scale = one.scale if isinstance(one, Rating) else None
-            records.setdefault((about(one), scale, one.split), []).append(one)
+            records.setdefault((about(one), scale, one.split, one.source), []).append(one)
     return exported(array_of(_record(said, texts) for said in records.values()), lost)
 
 
@@ -206,7 +220,7 @@ def _unwritable(one: Judgment, texts: Mapping[str, tuple[Prompt, Response]]) -> 
 
 def _unwritten(one: Judgment) -> Counter[str]:
     """Return what a record does not hold of a judgment that it holds."""
-    lost = unheld(one, "source", "seconds", "comment", "meta")
+    lost = unheld(one, "seconds", "comment", "meta")
     if isinstance(one, Comparison):
         lost.update({"degrees": one.strength > 1, "both_bad": one.both_bad, "no_tie_offered": not one.ties})
     return lost
@@ -221,6 +235,8 @@ def _record(said: Sequence[Held], texts: Mapping[str, tuple[Prompt, Response]]) 
         metadata["scale"] = list(said[0].scale)
     if said[0].split != "train":
         metadata["split"] = said[0].split
+    if said[0].source != "people":
+        metadata["source"] = said[0].source
     answers: dict[str, list[object]] = {}
     for one in said:
         question = ASKED.get(kind, one.criterion) if one.criterion == OVERALL else one.criterion

@@ -22,13 +22,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from expound.errors import JudgmentError
+from expound.errors import JudgmentError, nearest
 from expound.tasks.argilla import read_argilla, write_argilla
 from expound.tasks.imported import Exported, Feedback, Imported, Piece, Reading, exported, gather, pseudonymous
 from expound.tasks.judgments import judgment_lines, judgment_table, parse_judgment
 from expound.tasks.label_studio import read_label_studio, write_label_studio
 from expound.tasks.pairs import read_pairs, write_pairs
-from expound.tasks.rows import Row, read_rows
+from expound.tasks.rows import SHOWN, Row, read_rows
 from expound.tasks.scores import (
     read_scalar,
     read_several,
@@ -40,6 +40,11 @@ from expound.tasks.scores import (
 
 Format = Literal["judgments", "table", "pairs", "unpaired", "scalar", "several", "label-studio", "argilla"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+
+# How files of a format end that are not lines of JSON.
+ENDINGS: Mapping[Format, str] = {"table": ".csv", "label-studio": ".json", "argilla": ".json"}
+# Formats that can hold what the panel thinks in place of what each rater said.
+SETTLED: tuple[Format, ...] = ("pairs", "unpaired", "scalar")
 
 # The keys by which a line is known, the most telling first.
 KEYS: Sequence[tuple[Format, tuple[str, ...]]] = (
@@ -75,13 +80,39 @@ def imported(rows: Sequence[Row], format_: Format, reading: Reading) -> Imported
     return gather(READERS[format_](rows, reading))
 
 
-def import_file(path: Path, reading: Reading | None = None) -> tuple[Format, Imported]:
-    """Return the format of a file and what it gives; its name is that of the file. Errors: JudgmentError."""
+def import_file(path: Path, reading: Reading | None = None, format_: Format | None = None) -> tuple[Format, Imported]:
+    """Return the format of a file, guessed where none is given, and what it gives.
+
+    Its responses are named after the file, or as the reading says. Errors: JudgmentError.
+    """
     rows = tuple(read_rows(path))
     if not rows:
         raise JudgmentError(f"{path} holds no line.", "Put judgments into it.")
-    format_ = guess(rows)
-    return format_, imported(rows, format_, reading or Reading(path.stem))
+    known = format_ or guess(rows)
+    return known, imported(rows, known, reading or Reading(path.stem))
+
+
+def named(name: str) -> Format:
+    """Return the format of that name. Errors: JudgmentError with the nearest one."""
+    for format_ in FORMATS:
+        if format_ == name:
+            return format_
+    raise JudgmentError(f"there is no format '{name[:SHOWN]}'.", nearest(name[:SHOWN], FORMATS))
+
+
+def format_for(path: Path, name: str | None) -> Format:
+    """Return the format in which a file of that name is written: the given one, else that of its suffix.
+
+    Errors: JudgmentError for a suffix that the format does not have, and for one that several formats have.
+    """
+    suffix = path.suffix.lower()
+    if name is None and suffix == ".json":
+        raise JudgmentError(f"{path} may be of the format label-studio or argilla.", "Say which with --format.")
+    format_ = named(name) if name is not None else "table" if suffix == ".csv" else "judgments"
+    if suffix != ENDINGS.get(format_, ".jsonl"):
+        wanted = path.with_suffix(ENDINGS.get(format_, ".jsonl")).name
+        raise JudgmentError(f"the format {format_} does not end in '{suffix}'.", f"Name the file {wanted}.")
+    return format_
 
 
 def export(feedback: Feedback, format_: Format, *, names: bool = False, key: str = "") -> Exported:
@@ -116,8 +147,8 @@ def _write_own(feedback: Feedback) -> Exported:
 
 
 def _write_table(feedback: Feedback) -> Exported:
-    empty = sum(judgment.comment == "" for judgment in feedback.judgments)
-    return exported(judgment_table(feedback.judgments), Counter({"empty_comments": empty}))
+    empty = sum((one.comment == "") + (one.shown_at == "") for one in feedback.judgments)
+    return exported(judgment_table(feedback.judgments), Counter({"empty_texts": empty}))
 
 
 READERS: Mapping[Format, Callable[[Sequence[Row], Reading], Iterator[Piece]]] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from expound.errors import JudgmentError
-from expound.records import OVERALL, Json, Judgment, Prompt, Response, Settlement
+from expound.records import OVERALL, Json, Judgment, Prompt, Response, Settlement, Source
 from expound.tasks.judgments import SOURCES, SPLITS
 from expound.tasks.material import prompt_of
 from expound.tasks.rows import SHOWN, Row
@@ -128,9 +128,14 @@ def response_in(row: Row, prompt: Prompt, text: str, name: str, id_: str | None 
     return Response(id_ or own, prompt.id, text, policy, 0, 0, finished=True)
 
 
+def source_in(row: Row) -> Source | None:
+    """Return who is behind a row, where it says so in a word of ours."""
+    return next((source for source in SOURCES if row.columns.get("source") == source), None)
+
+
 def dressed(judgment: Said, row: Row, prompt: Prompt, used: Collection[str] = ()) -> Said:
     """Return the judgment with what the row says beside it; columns that are not `used` and not known are its meta."""
-    source = next((source for source in SOURCES if row.columns.get("source") == source), None)
+    source = source_in(row)
     is_read = {"source": source is not None, "split": prompt.split is not None}
     known = [name for name in NAMED_PARTS if is_read.get(name, True)]
     return dataclasses.replace(
@@ -138,26 +143,19 @@ def dressed(judgment: Said, row: Row, prompt: Prompt, used: Collection[str] = ()
         prompt=prompt.id,
         source=source or judgment.source,
         split=prompt.split or judgment.split,
-        criterion=row.text("criterion") if row.has("criterion") else judgment.criterion,
-        seconds=row.seconds("seconds") if row.has("seconds") else judgment.seconds,
+        criterion=row.name("criterion") or judgment.criterion,
+        seconds=row.seconds("seconds"),
         comment=row.text_or_none("comment") if row.has("comment") else judgment.comment,
         meta={**judgment.meta, **row.without(*used, *known)},
     )
 
 
-def rater_in(row: Row, name: str, key: str = "rater") -> str:
+def rater_in(row: Row, name: str) -> str:
     """Return the rater of a row, or "file:NAME" where it names none. Errors: JudgmentError for what is no name."""
-    value = row.columns.get(key)
-    if value is None:
-        return FILE + name
+    value = row.columns.get("rater")
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return row.text(key)
-
-
-def id_in(row: Row, key: str) -> str | None:
-    """Return the id that a row gives, or None. Errors: JudgmentError."""
-    return row.text(key) if row.has(key) else None
+    return row.name("rater") or FILE + name
 
 
 def _keep(things: dict[str, Thing], thing: Thing, where: str) -> None:
@@ -226,9 +224,18 @@ def beside(judgment: Judgment, used: Collection[str]) -> tuple[dict[str, object]
 
 def unheld(judgment: Judgment, *others: str) -> Counter[str]:
     """Return what no foreign format holds of a judgment, and which of the `others` it has."""
-    fields: Mapping[str, Json] = {"ballot": None, "shown_at": None, "gold": None, "round": 1, **dict.fromkeys(others)}
+    always: Mapping[str, Json] = {"ballot": None, "revision": 0, "shown_at": None, "gold": None, "round": 1}
+    fields = {**always, **dict.fromkeys(others)}
     usual: Mapping[str, Json] = {**fields, "source": "people", "split": "train", "criterion": OVERALL}
     return Counter(name for name in fields if getattr(judgment, name) not in (usual[name], {}))
+
+
+def source_of(feedback: Feedback) -> dict[str, object]:
+    """Return who is behind what a panel thinks, as a column: nothing for people, and always what is simulated."""
+    sources = {one.source for one in feedback.judgments}
+    if "simulated" in sources:
+        return {"source": "simulated"}
+    return {"source": sources.pop()} if len(sources) == 1 and "people" not in sources else {}
 
 
 def whole_text(prompt: Prompt) -> str:

@@ -14,13 +14,17 @@ from typing import get_args
 
 from expound.errors import JudgmentError, nearest
 from expound.records import (
+    JUDGMENTS,
     OVERALL,
+    AnyVerdict,
     Check,
+    CheckVerdict,
     Comparison,
     Edit,
     Highlight,
     Json,
     Judgment,
+    PairVerdict,
     Ranking,
     Rating,
     Score,
@@ -37,17 +41,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 MAX_STRENGTH = 10
 MAX_LEVELS = 101  # of a scale, such as 0 to 100
 
-NAMES: Mapping[type[Judgment], str] = {
-    Rating: "rating",
-    Score: "score",
-    Comparison: "comparison",
-    Ranking: "ranking",
-    Check: "check",
-    Edit: "edit",
-    Highlight: "highlight",
-    Skip: "skip",
-}
+NAMES: Mapping[type[Judgment], str] = {kind: name for name, kind in JUDGMENTS.items()}
 ABOUT = tuple(field.name for field in dataclasses.fields(Judgment))
+CIRCUMSTANCES = frozenset(ABOUT) - {"rater"}
 SAID: Mapping[str, tuple[str, ...]] = {
     name: tuple(field.name for field in dataclasses.fields(kind) if field.name not in ABOUT)
     for kind, name in NAMES.items()
@@ -90,15 +86,17 @@ def parse_judgment(row: Row) -> Judgment:
 
 
 def _with_circumstances(judgment: Judgment, row: Row) -> Judgment:
+    if CIRCUMSTANCES.isdisjoint(row.columns):
+        return judgment
     return dataclasses.replace(
         judgment,
-        ballot=row.text("ballot") if row.has("ballot") else None,
-        prompt=row.text("prompt") if row.has("prompt") else None,
+        ballot=row.name("ballot"),
+        prompt=row.name("prompt"),
         split=row.word("split", SPLITS, "train"),
         round=row.integer("round", 0, LARGEST, 1),
         revision=row.integer("revision", 0, LARGEST, 0),
         source=row.word("source", SOURCES, "people"),
-        criterion=row.text("criterion") if row.has("criterion") else OVERALL,
+        criterion=row.name("criterion") or OVERALL,
         seconds=row.seconds("seconds"),
         shown_at=row.text_or_none("shown_at"),
         comment=row.text_or_none("comment"),
@@ -235,16 +233,27 @@ def judgment_table(judgments: Iterable[Judgment]) -> str:
     return table([key for key in COLUMNS if key in used], rows)
 
 
-def verdict_lines(settlement: Settlement) -> Iterator[str]:
-    """Yield a line for every response, then compared pair, then category of a response, then rater."""
-    for verdict in settlement.verdicts:
-        yield line(_fields(verdict, "response criterion value sd n"))
-    for pair in settlement.pairs:
-        yield line({"pair": [pair.left, pair.right], "criterion": pair.criterion, "p_left": pair.p_left})
-    for check in settlement.checks:
-        yield line(_fields(check, "response criterion label p"))
+def verdict_lines(settlement: Settlement, plain: Callable[[AnyVerdict], float | None] | None = None) -> Iterator[str]:
+    """Yield a line for every response, then compared pair, then category of a response, then rater.
+
+    A verdict of which `plain` knows what plain counting says has that as `plain`.
+    """
+    verdicts: tuple[AnyVerdict, ...] = (*settlement.verdicts, *settlement.pairs, *settlement.checks)
+    for verdict in verdicts:
+        counted = None if plain is None else plain(verdict)
+        yield line({**_told(verdict), **({} if counted is None else {"plain": counted})})
     for skill in settlement.skills:
         yield line(_fields(skill, "rater skill skill_se severity side_bias n alarm"))
+
+
+def _told(verdict: AnyVerdict) -> dict[str, object]:
+    match verdict:
+        case PairVerdict():
+            pair = [verdict.left, verdict.right]
+            return {"pair": pair, "criterion": verdict.criterion, "p_left": verdict.p_left}
+        case CheckVerdict():
+            return _fields(verdict, "response criterion label p")
+    return _fields(verdict, "response criterion value sd n")
 
 
 def columns_of(judgment: Judgment) -> dict[str, object]:

@@ -16,14 +16,25 @@ from expound.tasks.imported import (
     Piece,
     Reading,
     exported,
-    id_in,
     newest,
     response_in,
+    source_in,
     texts_of,
     whole_text,
 )
 from expound.tasks.judgments import MAX_LEVELS, NAMES
-from expound.tasks.labelling import Shown, about, array_of, criterion_of, fields_of, id_of, scale_of, shown_in
+from expound.tasks.labelling import (
+    Shown,
+    Told,
+    about,
+    array_of,
+    criterion_of,
+    fields_of,
+    id_of,
+    rated,
+    scales_of,
+    shown_in,
+)
 from expound.tasks.rows import Row
 
 CANCELLED = "cancelled"
@@ -42,9 +53,6 @@ class Task:
     reading: Reading
 
 
-Told = Judgment | str  # a judgment, or the name of what has no place here
-
-
 # --- in ---------------------------------------------------------------------------------------------------------
 
 
@@ -54,12 +62,8 @@ def read_label_studio(rows: Iterable[Row], reading: Reading) -> Iterator[Piece]:
     Errors: JudgmentError with the task's place.
     """
     tasks = tuple(rows)
-    stars: dict[str, set[int]] = {}
-    for task in tasks:
-        for result in _results(task):
-            if result.columns.get("type") == "rating":
-                stars.setdefault(_question(result), set()).add(_stars(result))
-    scales = {question: scale_of(given) for question, given in stars.items()}
+    stars = (result for task in tasks for result in _results(task) if result.columns.get("type") == "rating")
+    scales = scales_of((_question(result), _stars(result)) for result in stars)
     return (_piece(row, scales, reading) for row in tasks)
 
 
@@ -68,7 +72,8 @@ def _piece(row: Row, scales: Mapping[str, tuple[int, int]], reading: Reading) ->
     shown = shown_in(data, data, reading)
     items = dict(_item(part, shown.prompt, reading) for part in data.rows("items"))
     ids = (f"{name}_id" for name in shown.responses)
-    used = (reading.prompt, "prompt_id", "items", "split", *shown.responses, *ids)
+    source = source_in(data)
+    used = (reading.prompt, "prompt_id", "items", "split", *(("source",) if source else ()), *shown.responses, *ids)
     meta: dict[str, Json] = {**row.without("data", "annotations", "predictions", "drafts"), **data.without(*used)}
     task = Task(row, shown, items, scales, meta, reading)
     told: list[tuple[Judgment, bool]] = []
@@ -81,7 +86,8 @@ def _piece(row: Row, scales: Mapping[str, tuple[int, int]], reading: Reading) ->
             else:
                 told.append((one, is_truth))
     responses = (*shown.all, *items.values())
-    return Piece(row.where, (shown.prompt,), responses, _with_gold(told), lost=tuple(lost))
+    judgments = tuple(replace(one, source=source or "people") for one in _with_gold(told))
+    return Piece(row.where, (shown.prompt,), responses, judgments, lost=tuple(lost))
 
 
 def _results(task: Row) -> Iterator[Row]:
@@ -97,7 +103,7 @@ def _item(part: Row, prompt: Prompt, reading: Reading) -> tuple[str, Response]:
     id_ = id_of(part.columns.get("id"))
     if id_ is None:
         raise part.wrong("id", "a text or a number")
-    return id_, response_in(part, prompt, part.text(key), reading.name, id_in(part, "response_id"))
+    return id_, response_in(part, prompt, part.text(key), reading.name, part.name("response_id"))
 
 
 def _annotation(annotation: Row, task: Task) -> Iterator[Told]:
@@ -110,48 +116,41 @@ def _annotation(annotation: Row, task: Task) -> Iterator[Told]:
         )
         return
     for result in annotation.rows("result"):
-        told = _judged(result, task, rater)
+        told = _judged(result, task)
         if isinstance(told, str):
             yield told
         else:
             asked: dict[str, Json] = {QUESTION: _question(result)} if _question(result) else {}
             meta = {**task.meta, **asked}
-            yield replace(told, prompt=task.shown.prompt.id, split=split, seconds=seconds, meta=meta)
+            yield replace(told, rater=rater, prompt=task.shown.prompt.id, split=split, seconds=seconds, meta=meta)
 
 
-def _judged(result: Row, task: Task, rater: str) -> Told:
+def _judged(result: Row, task: Task) -> Told:
     kind, value = result.text("type"), Row(result.mapping("value"), f"{result.where}: value")
     match kind:
         case "pairwise":
-            return _pairwise(value, task.shown, rater)
+            return _pairwise(value, task.shown)
         case "ranker":
-            return _ranker(value, task, rater)
+            return _ranker(value, task)
         case "rating":
-            return _rating(result, task, rater)
+            question = _question(result)
+            return rated(value, "rating", task.shown, question, task.scales[question])
         case "choices":
-            return _choice(value, task.shown, rater, _question(result))
+            return _choice(value, task.shown, _question(result))
     return kind
 
 
-def _rating(result: Row, task: Task, rater: str) -> Told:
-    single, question = task.shown.single, _question(result)
-    if single is None:
-        return "ratings_of_no_single_response"
-    criterion, scale = criterion_of(question), task.scales[question]
-    return Rating(rater=rater, response=single.id, value=_stars(result), scale=scale, criterion=criterion)
-
-
-def _pairwise(value: Row, shown: Shown, rater: str) -> Told:
+def _pairwise(value: Row, shown: Shown) -> Told:
     selected = value.word("selected", ("left", "right"))
     if shown.left is None or shown.right is None:
         raise value.error("the two responses that were compared are not known", "Name them with --left and --right.")
     if shown.left.id == shown.right.id:
         return "equal_texts"
     choice = -1 if selected == "left" else 1
-    return Comparison(rater=rater, left=shown.left.id, right=shown.right.id, choice=choice, ties=False)
+    return Comparison(rater="", left=shown.left.id, right=shown.right.id, choice=choice, ties=False)
 
 
-def _ranker(value: Row, task: Task, rater: str) -> Told:
+def _ranker(value: Row, task: Task) -> Told:
     order = value.columns.get("ranker")
     lists = list(order.values()) if isinstance(order, Mapping) else [order]
     if len(lists) != 1 or not isinstance(lists[0], list):
@@ -161,15 +160,15 @@ def _ranker(value: Row, task: Task, rater: str) -> Told:
     if None in found:
         raise value.wrong("ranker", f"a list of the items {', '.join(known) or '(there is none)'}")
     tiers = tuple(dict.fromkeys((response.id,) for response in found if response is not None))
-    return Ranking(rater=rater, tiers=tiers) if len(tiers) > 1 else "rankings_of_one"
+    return Ranking(rater="", tiers=tiers) if len(tiers) > 1 else "rankings_of_one"
 
 
-def _choice(value: Row, shown: Shown, rater: str, question: str) -> Told:
+def _choice(value: Row, shown: Shown, question: str) -> Told:
     if shown.single is None:
         return "choices_of_no_single_response"
     match value.items("choices"):
         case [str(choice)] if choice:
-            return Check(rater=rater, response=shown.single.id, value=choice, criterion=criterion_of(question))
+            return Check(rater="", response=shown.single.id, value=choice, criterion=criterion_of(question))
     return "several_choices"
 
 

@@ -20,7 +20,7 @@ from expound.records import (
     Response,
     Score,
 )
-from expound.tasks.imported import Reading, id_in, prompt_in, response_in
+from expound.tasks.imported import Reading, prompt_in, response_in
 from expound.tasks.judgments import line
 from expound.tasks.rows import Row
 
@@ -29,6 +29,9 @@ PLAIN = ("preference", "ranking", "rating", "overall")
 NUMBERED = "response-"
 _NUMBERED = re.compile(r"response[-_]?\d+")
 TOP = 5  # points of a scale of stars, unless more were given
+
+
+Told = Judgment | str  # a judgment, or the name of what has no place here
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,6 @@ class Shown:
 
     @property
     def all(self) -> tuple[Response, ...]:
-        """Return the responses."""
         return tuple(self.responses.values())
 
 
@@ -55,13 +57,13 @@ def shown_in(fields: Row, ids: Row, reading: Reading) -> Shown:
     names = [name for name, value in fields.columns.items() if isinstance(value, str)]
     if reading.prompt not in names:
         raise fields.error(f"no field '{reading.prompt}' holds the prompt", _name_them("--prompt", names))
-    prompt = prompt_in(fields, fields.text(reading.prompt), id_in(ids, "prompt_id"))
+    prompt = prompt_in(fields, fields.text(reading.prompt), ids.name("prompt_id"))
     wanted = (reading.left, reading.right, reading.response)
     found = [name for name in names if name in wanted or _NUMBERED.fullmatch(name)]
     if not found and not fields.has("items"):
         raise fields.error("no field is known to hold a response", _name_them("--left and --right", names))
     responses = {
-        name: response_in(fields, prompt, fields.text(name), reading.name, id_in(ids, f"{name}_id")) for name in found
+        name: response_in(fields, prompt, fields.text(name), reading.name, ids.name(f"{name}_id")) for name in found
     }
     single = responses.get(reading.response) or (next(iter(responses.values())) if len(responses) == 1 else None)
     return Shown(prompt, responses, responses.get(reading.left), responses.get(reading.right), single)
@@ -72,10 +74,21 @@ def criterion_of(question: str) -> str:
     return OVERALL if question in PLAIN or not question else question
 
 
-def scale_of(values: Iterable[int]) -> tuple[int, int]:
-    """Return the scale of stars given: from 1, or from 0 where somebody gave 0, to 5 or to the most given."""
-    given = tuple(values)
-    return min(1, *given), max(TOP, *given)
+def scales_of(stars: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
+    """Return each question's scale: from 1, or from 0 where somebody gave 0, to 5 or to the most given."""
+    scales: dict[str, tuple[int, int]] = {}
+    for question, given in stars:
+        low, high = scales.get(question, (1, TOP))
+        scales[question] = min(low, given), max(high, given)
+    return scales
+
+
+def rated(stars: Row, key: str, shown: Shown, question: str, scale: tuple[int, int]) -> Told:
+    """Return the rating of the single response, of a rater to be named. Errors: JudgmentError outside the scale."""
+    if shown.single is None:
+        return "ratings_of_no_single_response"
+    value = stars.integer(key, *scale)
+    return Rating(rater="", response=shown.single.id, value=value, scale=scale, criterion=criterion_of(question))
 
 
 def id_of(value: Json) -> str | None:

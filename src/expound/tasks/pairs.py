@@ -11,7 +11,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from expound.records import OVERALL, Comparison, Json, PairVerdict, Prompt, Response, Settlement, content_id
+from expound.records import (
+    DRAWN,
+    OVERALL,
+    SIDES,
+    Comparison,
+    Json,
+    PairVerdict,
+    Prompt,
+    Response,
+    Settlement,
+    content_id,
+)
 from expound.tasks.imported import (
     Exported,
     Feedback,
@@ -20,11 +31,11 @@ from expound.tasks.imported import (
     beside,
     dressed,
     exported,
-    id_in,
     newest,
     prompt_in,
     rater_in,
     response_in,
+    source_of,
     texts_of,
     whole_text,
 )
@@ -32,8 +43,6 @@ from expound.tasks.judgments import NAMES, line
 from expound.tasks.rows import Row, as_row
 
 USED = ("prompt", "chosen", "rejected", "prompt_id", "chosen_id", "rejected_id")
-SIDES = "sides"  # in meta: "drawn" where the file does not say who stood left
-DRAWN = "drawn"
 
 # How some files write a conversation into one text.
 _TURN = re.compile(r"(?:\A|\n\n)\s*(Human|Assistant|User): ?")
@@ -60,9 +69,9 @@ def _piece(row: Row, reading: Reading) -> Piece:
     asked, better, worse = _texts(row)
     if better.strip() == worse.strip():
         return Piece(row.where, lost=("equal_texts",))
-    prompt = prompt_in(row, asked, id_in(row, "prompt_id"))
-    chosen = response_in(row, prompt, better, reading.name, id_in(row, "chosen_id"))
-    rejected = response_in(row, prompt, worse, reading.name, id_in(row, "rejected_id"))
+    prompt = prompt_in(row, asked, row.name("prompt_id"))
+    chosen = response_in(row, prompt, better, reading.name, row.name("chosen_id"))
+    rejected = response_in(row, prompt, worse, reading.name, row.name("rejected_id"))
     first, second = sorted((chosen.id, rejected.id))
     left, right = (second, first) if int(content_id("side", first, second), 16) % 2 else (first, second)
     said = Comparison(
@@ -170,7 +179,8 @@ def write_pairs(feedback: Feedback) -> Exported:
         lost += Counter(f"{NAMES[type(one)]}s" for one in judgments if not isinstance(one, Comparison))
         found = [_said(one, texts) for one in comparisons]
     else:
-        found = _settled(feedback.settlement, comparisons, texts)
+        settled, source = _settled(feedback.settlement, comparisons, texts), source_of(feedback)
+        found = [({**columns, **source} if columns else columns, missing) for columns, missing in settled]
     lost += sum((missing for _, missing in found), Counter())
     return exported("".join(f"{line(columns)}\n" for columns, _ in found if columns), lost)
 
@@ -185,8 +195,7 @@ def _said(one: Comparison, texts: Texts) -> Line:
         return {}, Counter({"both_bad" if one.both_bad else "ties": 1})
     chosen, rejected = (one.left, one.right) if one.choice < 0 else (one.right, one.left)
     columns, lost = beside(one, (*USED, SIDES))
-    are_drawn = one.meta.get(SIDES) == DRAWN
-    lost.update({"sides": not are_drawn, "ties_offered": one.ties, "degrees": one.strength > 1})
+    lost.update({"sides": one.has_sides, "ties_offered": one.ties, "degrees": one.strength > 1})
     lost.subtract({"meta": SIDES in one.meta})
     return _told(chosen, rejected, texts, columns, +lost)
 

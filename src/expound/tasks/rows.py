@@ -56,6 +56,10 @@ class Row:
             raise self.wrong(key, "a text that is not empty")
         return value
 
+    def name(self, key: str) -> str | None:
+        """Return a text that is not empty, or None where there is none. Errors: JudgmentError."""
+        return self.text(key) if self.has(key) else None
+
     def text_or_none(self, key: str) -> str | None:
         """Return a text, or None where there is none. Errors: JudgmentError."""
         value = self.columns.get(key)

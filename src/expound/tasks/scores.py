@@ -15,11 +15,12 @@ from expound.tasks.imported import (
     beside,
     dressed,
     exported,
-    id_in,
     newest,
     prompt_in,
     rater_in,
     response_in,
+    source_in,
+    source_of,
     texts_of,
     whole_text,
 )
@@ -115,16 +116,17 @@ def _label_of_judgment(judgment: Judgment) -> Line | str:
 def read_scalar(rows: Iterable[Row], reading: Reading) -> Iterator[Piece]:
     """Yield the piece of each row: a rating on the scale that is given or observed, else the score of a function.
 
-    It is no point of a scale when the file's scores of its criterion take more than 11 values, or with `sd`.
+    It is no point of a scale when the file's scores of its criterion take more than 11 values, with `sd`, and where the
+    row says that a function gave it.
     Errors: JudgmentError with the row's place.
     """
     kept = tuple(rows)
     scores: dict[str, set[float]] = {}
     for row in kept:
         if not row.has("scale") and not row.has("sd"):
-            scores.setdefault(_criterion(row), set()).add(row.number("score"))
+            scores.setdefault(row.name("criterion") or OVERALL, set()).add(row.number("score"))
     points = {criterion: points_of(found) for criterion, found in scores.items()}
-    return (_scored(row, points.get(_criterion(row)), reading) for row in kept)
+    return (_scored(row, points.get(row.name("criterion") or OVERALL), reading) for row in kept)
 
 
 def _scored(row: Row, points: Points | None, reading: Reading) -> Piece:
@@ -134,7 +136,7 @@ def _scored(row: Row, points: Points | None, reading: Reading) -> Piece:
     if row.has("scale"):
         scale = scale_in(row)
         said = Rating(rater=rater, response=response.id, value=row.integer("score", *scale), scale=scale)
-    elif row.has("sd") or points is None:
+    elif row.has("sd") or points is None or source_in(row) == "function":
         said = Score(rater=rater, response=response.id, value=score, source="function")
     else:
         meta = {} if points.point[score] == score else {"score": score}
@@ -147,17 +149,14 @@ def write_scalar(feedback: Feedback) -> Exported:
     return _written(feedback, "response", _score_of_verdict, _score_of_judgment)
 
 
-def _criterion(row: Row) -> str:
-    return row.text("criterion") if row.has("criterion") else OVERALL
-
-
 def _score_of_verdict(verdict: Verdict) -> Line | str:
     criterion = {} if verdict.criterion == OVERALL else {"criterion": verdict.criterion}
     return Line(verdict.response, {"score": verdict.value, "sd": verdict.sd, "n": verdict.n, **criterion})
 
 
 def _score_of_judgment(judgment: Judgment) -> Line | str:
-    if not isinstance(judgment, Rating | Score):
+    is_told = isinstance(judgment, Score) and judgment.source != "function"  # a line would say that a function did
+    if is_told or not isinstance(judgment, Rating | Score):
         return f"{NAMES[type(judgment)]}s"
     columns, lost = beside(judgment, SCALAR)
     scale = {"scale": judgment.scale} if isinstance(judgment, Rating) else {}
@@ -244,8 +243,8 @@ def _rating(row: Row, name: str, points: Points | None, rater: str) -> Rating:
 
 
 def _asked(row: Row, reading: Reading, key: str) -> tuple[Prompt, Response]:
-    prompt = prompt_in(row, words_in(row, "prompt"), id_in(row, "prompt_id"))
-    return prompt, response_in(row, prompt, words_in(row, key), reading.name, id_in(row, "response_id"))
+    prompt = prompt_in(row, words_in(row, "prompt"), row.name("prompt_id"))
+    return prompt, response_in(row, prompt, words_in(row, key), reading.name, row.name("response_id"))
 
 
 @dataclass(frozen=True)
@@ -267,7 +266,7 @@ def _written(
     judgments, lost = newest(feedback.judgments)
     settled = feedback.settlement
     told = [of_judgment(one) for one in judgments] if settled is None else [of_verdict(one) for one in settled.verdicts]
-    texts = texts_of(feedback)
+    texts, source = texts_of(feedback), {} if settled is None else source_of(feedback)
     lines: list[str] = []
     for one in told:
         if isinstance(one, str) or one.response not in texts:
@@ -275,5 +274,5 @@ def _written(
             continue
         prompt, response = texts[one.response]
         lost.update(one.lost)
-        lines.append(line({"prompt": whole_text(prompt), key: response.text, **one.columns}))
+        lines.append(line({"prompt": whole_text(prompt), key: response.text, **one.columns, **source}))
     return exported("".join(f"{text}\n" for text in lines), lost)

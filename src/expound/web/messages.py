@@ -53,9 +53,9 @@ def told(texts: Mapping[str, str], language: Language) -> ProjectText:
     return ProjectText(texts[code], {"zh": "zh-Hans"}.get(code, code))
 
 
-def load_languages(folder: Path = FOLDER) -> Mapping[str, Language]:
+def load_languages() -> Mapping[str, Language]:
     """Return the languages by code, the default first."""
-    files = sorted(folder.glob("*.toml"), key=lambda path: (path.stem != DEFAULT, path.stem))
+    files = sorted(FOLDER.glob("*.toml"), key=lambda path: (path.stem != DEFAULT, path.stem))
     return {path.stem: Language(path.stem, tomllib.loads(path.read_text(encoding="utf-8"))) for path in files}
 
 
@@ -73,6 +73,6 @@ def _ranked(header: str) -> list[str]:
     for part in header.split(","):
         tag, _, parameter = part.strip().partition(";")
         weight = parameter.strip().removeprefix("q=") if parameter else "1"
-        if weight.replace(".", "", 1).isdigit() and float(weight) > 0:
+        if weight.replace(".", "", 1).isdecimal() and float(weight) > 0:
             weighed.append((-float(weight), len(weighed), tag.split("-")[0].lower()))
     return [code for _, _, code in sorted(weighed)]

@@ -59,7 +59,6 @@ class Entry:
 
     @property
     def rater(self) -> str:
-        """Return the rater's id."""
         return self.session.rater.id
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Protocol
 
 from expound.records import Ballot, Comparison, Judgment, Ranking, Rating
 from expound.rubric import Criterion, Localised, Point, Rubric
@@ -35,29 +34,9 @@ class Fault:
         return t(self.message, {"question": told(self.question, t).text} if self.question else {})
 
 
-class Question(Protocol):
-    """What a ballot asks; `part` names the template that shows it."""
-
-    @property
-    def part(self) -> str:
-        """Return the name of the template."""
-
-    def faults(self, fields: Fields) -> tuple[Fault, ...]:
-        """Return what keeps the fields from being stored, in the order of the page."""
-
-    def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:
-        """Return what faultless fields say."""
-
-    def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
-        """Return the fields that led to judgments, to be changed."""
-
-    def in_words(self, fields: Fields, t: Language) -> tuple[str, ...]:
-        """Return what was entered, in words."""
-
-
 @dataclass(frozen=True)
 class ComparisonQuestion:
-    """Which of two responses is better."""
+    """Which of two responses is better; all kinds of question have these methods, and in `part` their template."""
 
     ballot: Ballot
     part = "comparison"
@@ -68,11 +47,11 @@ class ComparisonQuestion:
         return tuple(name for name, value in CHOICES.items() if value or self.ballot.ties)
 
     def faults(self, fields: Fields) -> tuple[Fault, ...]:
-        """Return what is missing."""
+        """Return what keeps the fields from being stored, in the order of the page."""
         return () if fields.get("choice") in self.choices else (Fault("q-choice", "fault_choice"),)
 
     def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:
-        """Return the comparison."""
+        """Return what faultless fields say."""
         ballot, (left, right) = self.ballot, self.ballot.responses
         choice = CHOICES[fields["choice"]]
         return (
@@ -88,13 +67,13 @@ class ComparisonQuestion:
         )
 
     def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
-        """Return the choice of a comparison."""
+        """Return the fields that led to judgments, to be changed."""
         names = {value: name for name, value in CHOICES.items()}
         chosen = [names[found.choice] for found in judgments if isinstance(found, Comparison)]
         return {"choice": chosen[0]} if chosen else {}
 
     def in_words(self, fields: Fields, t: Language) -> tuple[str, ...]:
-        """Return the choice."""
+        """Return what was entered, in words."""
         return (t(f"choice_{fields['choice']}"),) if fields.get("choice") in self.choices else ()
 
 
@@ -115,7 +94,6 @@ class RatingQuestion:
         )
 
     def judgments(self, fields: Fields, rater: str) -> tuple[Judgment, ...]:
-        """Return a rating for each criterion."""
         (response,) = self.ballot.responses
         return tuple(
             Rating(
@@ -129,12 +107,10 @@ class RatingQuestion:
         )
 
     def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
-        """Return the points by criterion."""
         values = {found.criterion: str(found.value) for found in judgments if isinstance(found, Rating)}
         return {name: values[one.name] for name, one in self.named() if one.name in values}
 
     def in_words(self, fields: Fields, t: Language) -> tuple[str, ...]:
-        """Return a line for each criterion that has a point."""
         points = ((one, _points(one).get(fields.get(name, ""))) for name, one in self.named())
         return tuple(
             f"{told(one.question, t).text} {point.value}, {told(point.label, t).text}"
@@ -172,7 +148,6 @@ class RankingQuestion:
         return (Ranking(rater=rater, criterion=self.ballot.criterion, tiers=_tiers(self._placed(fields))),)
 
     def fields(self, judgments: Sequence[Judgment]) -> dict[str, str]:
-        """Return the places by response."""
         tiers = next((found.tiers for found in judgments if isinstance(found, Ranking)), ())
         places = {response: str(place) for place, tier in enumerate(tiers, start=1) for response in tier}
         return {name: places.get(response, "none") for name, response in self.named()} if tiers else {}
@@ -191,6 +166,9 @@ class RankingQuestion:
     def _placed(self, fields: Fields) -> dict[str, int]:
         given = ((response, fields.get(name, "")) for name, response in self.named())
         return {response: int(place) for response, place in given if place in map(str, self.places)}
+
+
+Question = ComparisonQuestion | RatingQuestion | RankingQuestion
 
 
 def question_of(ballot: Ballot, rubric: Rubric) -> Question:
