@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RECIPE := pyproject.toml constraints.txt requirements-models.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-seeds examples check test test-slow clean
+.PHONY: help install demo demo-seeds examples check test test-slow bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -33,6 +33,11 @@ test: check  ## everything above and the unmarked tests, with coverage
 
 test-slow: $(VENV)/.developed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+bench: $(VENV)/.installed  ## a benchmark: make bench NAME=fit_pairs runs benchmarks/fit_pairs.py, on data that you bring
+	@test -f benchmarks/$(NAME).py || { \
+		echo "There is no benchmark '$(NAME)'. Name one: $(patsubst benchmarks/%.py,NAME=%,$(filter-out %/told.py,$(wildcard benchmarks/*.py)))" >&2; exit 2; }
+	PYTHONPATH=src $(BIN)/python -m benchmarks.$(NAME) $(ARGUMENTS)
 
 clean:  ## remove caches, builds and coverage; the environment in .venv stays
 	rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,7 +5,7 @@ from the same votes: agreement with them tells how alike two ways of counting ar
 without a target. There, every pair's votes but one in five settle, and the left-out votes judge. What is even is right
 by half. The sets are not part of the repository; `--data` names their folder.
 
-    PYTHONPATH=src python benchmarks/settle_plain.py
+    PYTHONPATH=src python -m benchmarks.settle_plain
 
 The last line is JSON; the exit status is 1 where settling loses more than half a point to the best plain count.
 """
@@ -24,6 +24,7 @@ from itertools import compress
 from pathlib import Path
 from statistics import fmean
 
+from benchmarks.told import Verdict, tell
 from expound.feedback.categories import collect_votes, fit_confusions, label_verdicts
 from expound.feedback.plain import equal_pairs, majority_labels
 from expound.feedback.verdicts import settle
@@ -181,16 +182,15 @@ def measure(folder: Path) -> Iterator[Line]:
     yield from pair_lines(f"pairs, {PUBLISHED}", arguments.comparisons, arguments.published)
 
 
-def verdict(lines: Sequence[Line]) -> dict[str, object]:
-    """Return what the last line says: figures, targets and whether they hold."""
+def verdict(lines: Sequence[Line]) -> Verdict:
+    """Return what the last line says."""
     figures = {f"{line.set}: {line.way}": round(line.accuracy, 4) for line in lines}
     figures |= {f"{line.set}: seconds": round(line.seconds, 2) for line in lines if line.way == SETTLED}
     targets = {
         f"{name}: {SETTLED}": round(max(line.accuracy for line in lines if line.set == name) - MOST_LOST, 4)
         for name in dict.fromkeys(line.set for line in lines if PUBLISHED not in line.set)
     }
-    holds = all(figures[name] >= target for name, target in targets.items())
-    return {"benchmark": "settle_plain", "figures": figures, "targets": targets, "holds": holds}
+    return Verdict(figures, targets, all(figures[name] >= target for name, target in targets.items()))
 
 
 def main() -> int:
@@ -202,9 +202,7 @@ def main() -> int:
         lines.append(line)
         sys.stdout.write(f"{line.text()}\n")
         sys.stdout.flush()
-    found = verdict(lines)
-    sys.stdout.write(f"{json.dumps(found)}\n")
-    return 0 if found["holds"] else 1
+    return tell("settle_plain", verdict(lines))
 
 
 if __name__ == "__main__":

@@ -206,6 +206,21 @@ def test_a_plan_is_told_and_nothing_begins(expound: Expound, here: Path) -> None
 # --- help, version, bugs ------------------------------------------------------------------------------------------
 
 
+def test_a_file_of_pairs_is_fitted_without_a_project(
+    expound: Expound, here: Path, tiny_llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPOUND_CACHE", str(here / "cache"))
+    line = '{{"prompt": "Why {0}?", "chosen": "The wind tore it, {0}.", "rejected": "It is so, {0}."}}\n'
+    for name, numbers in (("train.jsonl", range(6)), ("other.jsonl", range(6, 9))):
+        (here / name).write_text("".join(line.format(number) for number in numbers), encoding="utf-8")
+    ended = expound("fit", "train.jsonl", "--held-out", "other.jsonl", "--model", str(tiny_llama_folder))
+    assert ended.code == 0
+    assert "of 3 held-out pairs (3 prompts) right; length alone" in ended.out
+    assert "read responses: 0 of 12" in ended.err
+    missing = expound("fit", "train.jsonl", "--held-out", "other.jsonl", "--model", "no-such-model")
+    assert_told(missing, 2, "ModelNotFound: ")
+
+
 def test_help_lists_what_works_and_nothing_else(expound: Expound, here: Path) -> None:
     shown = expound("--help")
     assert shown.code == 0

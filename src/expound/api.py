@@ -19,6 +19,7 @@ from expound.errors import InputError, ModelRefused, WaitingForPeople, nearest, 
 from expound.files import LOCK, holder_of
 from expound.filing import Fields, FileSettlement, Ingested, export_judgments, ingest_file
 from expound.filing import settle_file as settle_path
+from expound.fitting import TextReward, fit_text
 from expound.panel.function import OwnFunction, RankingFunction, Ranks, ScoreFunction, Scoring
 from expound.planning import Plan
 from expound.planning import plan as plan_round
@@ -213,6 +214,22 @@ def fit(folder: Folder = ".", *, round_: int | None = None, progress: Progress =
     """Fit the reward model to the round's settlement."""
     with open_project(Path(folder), progress) as project:
         return loop.fit(project, project.round(round_))
+
+
+def fit_file(
+    file: str | Path,
+    *,
+    held_out: str | Path | None = None,
+    model: str | Path | None = None,
+    progress: Progress = LINES,
+) -> TextReward:
+    """Learn a reward from a file of preference pairs, or another that holds texts, and measure it on held-out pairs.
+
+    Without `held_out` one prompt in five is held out; `model` is SmolLM2-135M by default, read and never changed.
+    Errors: JudgmentError, ModelNotFound, ModelRefused, PromptError, NothingToLearn, DidNotConverge.
+    """
+    other = None if held_out is None else Path(held_out)
+    return fit_text(Path(file), other, str(model or DEFAULT_MODEL), progress)
 
 
 def tune(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> PolicyRecord:

@@ -253,8 +253,27 @@ def _skills(settlement: Settlement, names: dict[str, str]) -> str:
 
 
 @app.command()
-def fit(folder: Folder = HERE, round_: RoundOption = None) -> None:
-    """Fit the reward model to the settlement."""
+def fit(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="Project folder, or a file of preference pairs.")
+    ] = HERE,
+    round_: RoundOption = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option("--held-out", metavar="FILE", help="With a file: what is measured on; else a fifth of it."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="With a file: whose states are read; SmolLM2-135M by default.")
+    ] = None,
+) -> None:
+    """Fit the reward model: to a project's settlement, or to a file of preference pairs."""
+    from expound.filing import is_file_of_judgments
+
+    if is_file_of_judgments(folder) or held_out is not None or model is not None:
+        if round_ is not None:
+            raise InputError("a file has no rounds.", "Leave --round out.")
+        typer.echo(str(expound.fit_file(folder, held_out=held_out, model=model, progress=progress_for(sys.stderr))))
+        return
     card = expound.fit(folder, round_=round_, progress=progress_for(sys.stderr))
     typer.echo(
         f"The reward orders {card.pair_accuracy:.0%} [{card.pair_accuracy_low:.0%}, {card.pair_accuracy_high:.0%}] of "

@@ -77,7 +77,7 @@ class BranchActor:
         rows = [
             (one, sample, said) for one, group in zip(asked, drawn, strict=True) for sample, said in enumerate(group)
         ]
-        return _rollouts(rows, sampling.temperature, self._head.weight.device)
+        return rollouts_from(rows, sampling.temperature, self._head.weight.device)
 
     def rollouts_of(self, prompts: Mapping[str, Prompt], responses: Sequence[Response], temperature: float) -> Rollouts:
         """Return stored responses as episodes, in the order given; their `sampler_logprobs` are NaN (not known).
@@ -92,7 +92,7 @@ class BranchActor:
             asked = self._ask(prompts[response.prompt], len(response.tokens))
             unknown = (math.nan,) * len(response.tokens)
             rows.append((asked, response.sample, Drawn(response.tokens, unknown, response.finished)))
-        return _rollouts(rows, temperature, self._head.weight.device)
+        return rollouts_from(rows, temperature, self._head.weight.device)
 
     def prepare(self, rollouts: Rollouts) -> Prepared:
         """Compute trunk, old and reference log-probabilities, value features and reading, once, without gradient.
@@ -198,7 +198,8 @@ def _value_net(like: Tensor, generator: torch.Generator) -> nn.Sequential:
     return nn.Sequential(first, nn.Tanh(), last).to(like.device, like.dtype)
 
 
-def _rollouts(rows: Sequence[tuple[Asked, int, Drawn]], temperature: float, device: torch.device) -> Rollouts:
+def rollouts_from(rows: Sequence[tuple[Asked, int, Drawn]], temperature: float, device: torch.device) -> Rollouts:
+    """Return responses, each with what was asked and its index, as episodes in the order given."""
     tokens = [torch.tensor([*asked.tokens, *said.tokens]) for asked, _, said in rows]
     lengths = torch.tensor([0, *(len(one) for one in tokens)])
     return Rollouts(

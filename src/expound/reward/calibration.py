@@ -47,7 +47,7 @@ def left_out_accuracy(material: Material, seed: int) -> PairAccuracy:
     Without a pair of different verdicts, or with one prompt, nothing is known: one half, from nought to one.
     """
     material = _in_order(material)
-    return _accuracy(_right(_left_out(material, seed), material))
+    return accuracy_of(_right(_left_out(material, seed), material))
 
 
 def learning_curve(material: Material, seed: int) -> LearningCurve:
@@ -67,7 +67,7 @@ def learning_curve(material: Material, seed: int) -> LearningCurve:
 
 
 def _point(material: Material, share: float, right: Sequence[Counted]) -> CurvePoint:
-    found, prompts = _accuracy(right), len(set(material.prompts))
+    found, prompts = accuracy_of(right), len(set(material.prompts))
     return CurvePoint(share, math.ceil(share * prompts), found.share, found.low, found.high)
 
 
@@ -89,7 +89,7 @@ def folds(prompts: Sequence[str], seed: int) -> list[list[int]]:
 
 def pair_accuracy(predicted: Floats, material: Material) -> PairAccuracy:
     """Return the share of pairs of one prompt's responses that the rewards order like the verdicts."""
-    return _accuracy(_right(predicted, material))
+    return accuracy_of(_right(predicted, material))
 
 
 def _in_order(material: Material) -> Material:
@@ -137,7 +137,8 @@ def _at(material: Material, seed: int, share: float) -> list[Counted]:
     return [(sum(right for right, _ in same) / draws, same[0][1]) for same in zip(*found, strict=True)]
 
 
-def _accuracy(counted: Iterable[Counted]) -> PairAccuracy:
+def accuracy_of(counted: Iterable[Counted]) -> PairAccuracy:
+    """Return the share of all pairs that are in the right order; of none nothing is known."""
     by_prompt = list(counted)
     right, pairs = sum(one for one, _ in by_prompt), sum(n for _, n in by_prompt)
     if not pairs:

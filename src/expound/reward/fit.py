@@ -62,7 +62,7 @@ def fit_heads(material: Material, members: int, seed: int) -> Heads:
     Errors: NothingToLearn for fewer than two examples, verdicts that are all equal, or numbers that are not finite.
     """
     _check(material)
-    center, scale = _standardise(material)
+    center, scale = standardise(material.features)
     x, y = (material.features - center) / scale, material.values
     rows = [np.arange(len(y)), *(_bootstrap(material.prompts, seed, member) for member in range(1, members))]
     fits = [_ridge(x[chosen], y[chosen]) for chosen in rows]
@@ -90,10 +90,10 @@ def _check(material: Material) -> None:
         )
 
 
-def _standardise(material: Material) -> tuple[Floats, Floats]:
-    x = material.features
-    center, spread = x.mean(axis=0), x.std(axis=0)
-    root = np.sqrt(x.shape[1])
+def standardise(features: Floats) -> tuple[Floats, Floats]:
+    """Return what each feature loses and what it is divided by, as in `Heads`."""
+    center, spread = features.mean(axis=0), features.std(axis=0)
+    root = np.sqrt(features.shape[1])
     return center, np.where(spread > CONSTANT * np.maximum(1.0, np.abs(center)), spread * root, np.inf)
 
 
