@@ -31,7 +31,7 @@ SETTINGS = {
     "asking.criteria": '["overall"]',
     "ppo.updates": "5",
     "ppo.learning_rate": "1.2e-3",  # five updates go about as far as eight with the examples' own
-    "measuring.responses": "3",
+    "measuring.responses": "2",
 }
 FEWER_PROMPTS = {"answer": {"project.prompts": '"prompts/[ew]*"'}}  # of three files two, as the other examples have
 PAIRS, WIDTH = 3, 58

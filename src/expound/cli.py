@@ -62,6 +62,8 @@ LONGEST_NAME = 255
 MOST_RATERS = 30
 NO_SUCH_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+SHORT_SPIN = "1000"
+"""How long torch's threads wait awake for one another: the usual wait costs a third more beside a busy process."""
 BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
@@ -265,16 +267,25 @@ def fit(
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="With a file: whose states are read; SmolLM2-135M by default.")
     ] = None,
+    format_: FormatOption = None,
+    prompt: PromptOption = None,
+    left: LeftOption = None,
+    right: RightOption = None,
+    response: ResponseOption = None,
 ) -> None:
     """Fit the reward model: to a project's settlement, or to a file of preference pairs."""
     from expound.filing import is_file_of_judgments
 
-    if is_file_of_judgments(folder) or held_out is not None or model is not None:
+    shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
+    if is_file_of_judgments(folder):
         if round_ is not None:
             raise InputError("a file has no rounds.", "Leave --round out.")
-        typer.echo(str(expound.fit_file(folder, held_out=held_out, model=model, progress=progress_for(sys.stderr))))
+        told = expound.fit_file(folder, held_out=held_out, model=model, format_=format_, fields=fields, progress=shown)
+        typer.echo(str(told))
         return
-    card = expound.fit(folder, round_=round_, progress=progress_for(sys.stderr))
+    if held_out or model or format_ or fields:
+        raise InputError(f"{folder} is no file of judgments.", "Name a file, or leave out all options but --round.")
+    card = expound.fit(folder, round_=round_, progress=shown)
     typer.echo(
         f"The reward orders {card.pair_accuracy:.0%} [{card.pair_accuracy_low:.0%}, {card.pair_accuracy_high:.0%}] of "
         f"{card.pairs} left-out pairs like the panel; length alone {card.length_accuracy:.0%}."
@@ -371,6 +382,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an explanation may hold what the terminal cannot show
+    os.environ.setdefault("GOMP_SPINCOUNT", SHORT_SPIN)
     try:
         code = _run()
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from expound.records import Json
 
 STAGING = ".staging-"
 LOCK = "expound.lock"
+GLANCES, GLANCE_SECONDS = 4, 0.05
 MAX_LINE_BYTES = 1_000_000
 MAX_NESTING = 32
 
@@ -233,6 +235,11 @@ def held(path: Path, line: str) -> Iterator[str | None]:
         opened = path.open("a+", encoding="utf-8")
     with opened as handle:
         holder = _line_of_holder(handle, fcntl.LOCK_EX)
+        for _ in range(GLANCES):  # whoever only looks holds it for a moment
+            if holder is None:
+                break
+            time.sleep(GLANCE_SECONDS)
+            holder = _line_of_holder(handle, fcntl.LOCK_EX)
         if holder is None:
             handle.truncate(0)
             handle.write(line)

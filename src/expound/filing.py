@@ -15,17 +15,23 @@ from expound.feedback.verdicts import settle
 from expound.files import write_file
 from expound.ports import Progress
 from expound.project import Project, first
-from expound.records import Check, Judgment, Rater, Settlement, Source
+from expound.records import Check, Comparison, Judgment, Rater, Settlement, Source
 from expound.store.admission import Admission
-from expound.tasks.adopted import Known, adopt
+from expound.tasks.adopted import NAMED, Known, adopt
 from expound.tasks.formats import SETTLED, Format, export, format_for, import_file, named
-from expound.tasks.imported import Feedback, Imported, Lost, Reading, newest
+from expound.tasks.imported import Feedback, Imported, Lost, Reading, has_odds, newest
 from expound.tasks.judgments import NAMES, verdict_lines
 from expound.tasks.material import read_prompts
 from expound.tasks.rows import SUFFIXES, short
 
 MOST_SHOWN, LONGEST_NAME = 5, 60
 """Verdicts unlike plain counting that are listed of each kind, and characters of what they are about."""
+
+FEWEST_ON_ONE_SIDE = 6
+ONE_SIDED = (
+    "In all {} comparisons the {} response was preferred, which cannot be told from a leaning to that side, and counts "
+    "as one. If the file puts the better response there, give pairs (chosen, rejected)."
+)
 
 Fields = Mapping[str, str]
 FIELDS = tuple(one.name for one in fields(Reading) if one.name != "name")
@@ -53,7 +59,8 @@ def read_file(path: Path, format_: str | None, fields_: Fields | None) -> tuple[
 class FileSettlement:
     """What the raters of a file think, beside what plain counting says.
 
-    `left_out` are held-out judgments, which never teach, and what says nothing that could be weighed.
+    `left_out` are held-out judgments, which never teach, and what says nothing that could be weighed. `one_sided` are
+    how many comparisons all chose the same side, and which: None where both sides were chosen, or too few.
     """
 
     format: Format
@@ -62,6 +69,7 @@ class FileSettlement:
     settlement: Settlement
     beside: tuple[Beside, ...]
     left_out: Lost
+    one_sided: tuple[int, str] | None
 
     @property
     def aggregation(self) -> str:
@@ -71,9 +79,9 @@ class FileSettlement:
             "checks by each rater's own confusions, drawn to those of all": "check" in self.kinds,
         }
         how = "; ".join(way for way, is_used in ways.items() if is_used)
-        tempered = " Chances of checks are tempered, and still too sure where raters err alike."
+        tempered = " Chances of checks are tempered by left-out votes, and still too sure where raters err alike."
         sure = tempered if "check" in self.kinds else ""
-        return f"Aggregation: {how}. That is fixed; nothing is chosen by left-out judgments yet.{sure}"
+        return f"Aggregation: {how}. The way is fixed, not chosen by left-out judgments.{sure}"
 
     def __str__(self) -> str:
         """Return all but the raters in words."""
@@ -82,6 +90,8 @@ class FileSettlement:
         if self.left_out:
             lines.append(f"Left out: {self.left_out.sentence}.")
         lines.append(self.aggregation)
+        if self.one_sided:
+            lines.append(ONE_SIDED.format(*self.one_sided))
         for found in self.beside:
             lines += [found.sentence, *_table(found.differences)]
         return "\n".join(lines)
@@ -119,13 +129,24 @@ def settle_file(
     if out is not None:
         write_file(out, "".join(f"{text}\n" for text in verdict_lines(settlement, plain.of)))
     counts = Counter(NAMES[type(one)] for one in weighed)
-    return FileSettlement(kind, len(weighed), counts, settlement, beside(settlement, plain), _lost(lost))
+    differences = beside(settlement, plain)
+    return FileSettlement(kind, len(weighed), counts, settlement, differences, _lost(lost), _one_sided(weighed))
+
+
+def _one_sided(judgments: Sequence[Judgment]) -> tuple[int, str] | None:
+    """Return how many comparisons chose the same side, and which, where all did; it takes enough of them to be odd."""
+    chosen = [one.choice > 0 for one in judgments if isinstance(one, Comparison) and one.has_sides and one.choice]
+    if len(chosen) < FEWEST_ON_ONE_SIDE or len(set(chosen)) > 1:
+        return None
+    return len(chosen), "right" if chosen[0] else "left"
 
 
 def _unweighed(one: Judgment) -> str:
     """Return why a judgment is not weighed, or an empty string."""
     if one.split != "train":
         return "held-out judgments"
+    if has_odds(one):
+        return "pairs with odds"
     return "" if isinstance(one, Graded | Check) else f"{NAMES[type(one)]}s"
 
 
@@ -160,7 +181,9 @@ class Ingested:
         if self.left_out:
             lines.append(f"Left out: {self.left_out.sentence}.")
         if self.judgments > self.held_out:
-            lines.append("The next 'settle' and 'fit' read them beside those of the project's own rounds.")
+            lines.append(
+                "From the first round on, 'settle' and 'fit' read them beside those of the project's own rounds."
+            )
         return "\n".join(lines)
 
 
@@ -176,7 +199,7 @@ def ingest_file(project: Project, path: Path, format_: str | None, fields_: Fiel
     adopted = adopt(
         found,
         Known(
-            prompts=(*files, *book.prompts()),
+            prompts=(*book.prompts(), *files),
             responses=book.responses(),
             raters=book.raters(),
             judgments=book.judgments(),
@@ -199,9 +222,9 @@ def ingest_file(project: Project, path: Path, format_: str | None, fields_: Fiel
 
 def _sources(project: Project) -> tuple[Source, ...]:
     """Return whose judgments a project may hold: what is simulated is never mixed with others."""
-    sources: tuple[Source, ...] = get_args(Source)
-    is_simulated = "simulated" in project.in_force.panel.kinds
-    return tuple(one for one in sources if one != "simulated" or is_simulated)
+    if "simulated" in project.in_force.panel.kinds:
+        return ("simulated",)
+    return tuple(one for one in get_args(Source) if one != "simulated")
 
 
 # --- written ------------------------------------------------------------------------------------------------------
@@ -237,7 +260,11 @@ def export_judgments(project: Project, out: Path, format_: str | None, *, names:
 
 def _named(judgments: Sequence[Judgment], raters: Sequence[Rater]) -> list[Judgment]:
     """Return the judgments under the names by which the owner knows their people."""
-    names = {rater.id: rater.name for rater in raters if rater.source == "people"}
+    names = {
+        rater.id: rater.id.removeprefix(NAMED) if rater.id.startswith(NAMED) else rater.name
+        for rater in raters
+        if rater.source == "people"
+    }
     return [replace(one, rater=names.get(one.rater, one.rater)) for one in judgments]
 
 

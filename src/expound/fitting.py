@@ -15,6 +15,7 @@ import torch
 from expound.errors import JudgmentError
 from expound.feedback.evidence import Graded, collect
 from expound.feedback.skill import fit
+from expound.filing import Fields, read_file
 from expound.machine import free_cores
 from expound.models.loading import Loaded, load
 from expound.models.texts import Said, read_texts
@@ -25,8 +26,7 @@ from expound.reward.fit import predict
 from expound.reward.linear import Learnt, fit_judged
 from expound.reward.losses import Judged, joined, preferences
 from expound.statistics import ratio_interval
-from expound.tasks.formats import import_file
-from expound.tasks.imported import FILE, newest, whole_text
+from expound.tasks.imported import FILE, Lost, has_odds, newest, whole_text
 
 HELD_OUT_ONE_IN = 5
 """Of the prompts of a file that is given alone."""
@@ -100,13 +100,25 @@ class TextReward:
         )
 
 
-def fit_text(file: Path, held_out: Path | None, model: str, progress: Progress) -> TextReward:
+def fit_text(
+    file: Path,
+    held_out: Path | None,
+    model: str,
+    progress: Progress,
+    *,
+    format_: str | None = None,
+    fields: Fields | None = None,
+) -> TextReward:
     """Return what is known of the reward that the file's judgments teach the model's states.
 
     Without a held-out file the lines' own splits are held out, or one prompt in five. A prompt that is held out never
     teaches. Errors: JudgmentError, ModelNotFound, ModelRefused, PromptError, NothingToLearn, DidNotConverge.
     """
-    train, other = _divided(read_told(file), progress) if held_out is None else _apart(file, held_out, progress)
+    told = read_told(file, progress, format_, fields)
+    if held_out is None:
+        train, other = _divided(told, progress)
+    else:
+        train, other = _apart(told, read_told(held_out, progress, format_, fields), progress)
     pairs = list(pairs_of(other))
     if not pairs:
         raise JudgmentError(f"{other.name} prefers no response to another.", "Hold out comparisons that are decided.")
@@ -118,16 +130,20 @@ def fit_text(file: Path, held_out: Path | None, model: str, progress: Progress) 
 # --- the files ----------------------------------------------------------------------------------------------------
 
 
-def read_told(path: Path) -> Told:
-    """Return the comparisons, rankings and ratings of a file of any format that brings the texts.
+def read_told(path: Path, progress: Progress, format_: str | None = None, fields: Fields | None = None) -> Told:
+    """Return the comparisons, rankings and ratings of a file of any format that brings the texts; say what is left out.
 
     Errors: JudgmentError for a file that cannot be read, holds none of them, or names responses without their texts.
     """
-    _, found = import_file(path)
+    _, found = read_file(path, format_, fields)
     asked = {prompt.id: whole_text(prompt) for prompt in found.prompts}
     texts = {response.id: Said(asked[response.prompt], response.text) for response in found.responses}
-    kept, _ = newest(found.judgments)
+    kept, lost = newest(found.judgments)
     judgments = tuple(one for one in kept if isinstance(one, Comparison | Ranking | Rating))
+    lost.update(found.lost.counts)
+    lost["judgments of other kinds"] = len(kept) - len(judgments)
+    if left_out := Lost(+lost):
+        progress.say(f"Left out of {path}: {left_out.sentence}.")
     if not judgments:
         raise JudgmentError(f"{path} holds no comparison, ranking or rating.", "Give preference pairs.")
     missing = next((name for one in judgments for name in _judged_ones(one) if name not in texts), None)
@@ -149,15 +165,16 @@ def _judged_ones(judgment: Graded) -> tuple[str, ...]:
             return (judgment.response,)
 
 
-def _apart(file: Path, held_out: Path, progress: Progress) -> tuple[Told, Told]:
+def _apart(told: Told, other: Told, progress: Progress) -> tuple[Told, Told]:
     """Return the two files, the first without prompts of the second and without what its lines hold out."""
-    told, other = read_told(file), read_told(held_out)
     shared = told.prompts & other.prompts
     if shared:
-        progress.say(f"{len(shared)} prompts are in both files: what {file} says of them does not teach.")
+        progress.say(f"{len(shared)} prompts are in both files: what {told.name} says of them does not teach.")
     train = told.part([one for one in told.judgments if one.split == "train" and told.prompt(one) not in shared])
     if not train.judgments:
-        raise JudgmentError(f"No prompt of {file} is left to learn from.", "Give it other prompts than the held-out.")
+        raise JudgmentError(
+            f"No prompt of {told.name} is left to learn from.", "Give it other prompts than the held-out."
+        )
     return train, other
 
 
@@ -211,7 +228,7 @@ def judged_of(told: Told, said: Sequence[Said]) -> Judged:
 
 
 def _is_plain(one: Comparison) -> bool:
-    return not one.ties and one.strength == 1 and (one.rater.startswith(FILE) or bool({"p", "weight"} & {*one.meta}))
+    return not one.ties and one.strength == 1 and (one.rater.startswith(FILE) or has_odds(one))
 
 
 def _taken(told: Told, plain: Sequence[Comparison], places: Mapping[str, int]) -> Judged:

@@ -57,7 +57,10 @@ class Door:
 
 def bind(settings: SiteSettings) -> socket.socket:
     """Return a listening socket. Errors: PortInUse; SettingsError for a host that is not this machine's."""
-    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    try:
+        listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    except OSError as error:
+        raise _no_address(settings, error) from error
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         if settings.host == "::":
@@ -67,15 +70,19 @@ def bind(settings: SiteSettings) -> socket.socket:
     except OSError as error:
         listener.close()
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise SettingsError(
-                f"the site cannot listen on '{settings.host}', which is no address of this machine ({error.strerror}).",
-                "Give --host or [site] host 0.0.0.0 for the network of this machine, 127.0.0.1 for this machine alone.",
-            ) from error
+            raise _no_address(settings, error) from error
         raise PortInUse(
             f"port {settings.port} on {settings.host} cannot be used: {error.strerror}.",
             "Choose another with --port, or set [site] port in project.toml (0 takes any free one).",
         ) from error
     return listener
+
+
+def _no_address(settings: SiteSettings, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"the site cannot listen on '{settings.host}', which is no address of this machine ({error.strerror}).",
+        "Give --host or [site] host 0.0.0.0 for the network of this machine, 127.0.0.1 for this machine alone.",
+    )
 
 
 def address_of(site: SiteSettings, listener: socket.socket | None = None) -> str:
@@ -137,16 +144,21 @@ def _end_with_parent(server: object) -> None:
 
 def serve_here(project: Project, door: Door) -> None:
     """Serve the rating site until interrupted. Errors: FolderBusy when the project's site is running already."""
-    if (running := running_site(project.folder)) is not None:
-        what = f"the rating site of {project.folder} is running already, at {running}."
-        raise FolderBusy(what, "Use it, or end it first.")
+    _refuse_second(project, running_site(project.folder))
     site = door.of(project)
     listener = bind(site)
     address = address_of(site, listener)
-    with held(project.folder / NOTE, address):
+    with listener, held(project.folder / NOTE, address) as other:
+        _refuse_second(project, other)
         announce(project, site, address)
         project.progress.say("Ctrl-C ends it.")
         serve_project(project, listener, site)
+
+
+def _refuse_second(project: Project, running: str | None) -> None:
+    if running is not None:
+        what = f"the rating site of {project.folder} is running already, at {running}."
+        raise FolderBusy(what, "Use it, or end it first.")
 
 
 def invite_link(project: Project, name: str, days: int, door: Door) -> str:
@@ -178,13 +190,16 @@ def site_child(project: Project, door: Door) -> Iterator[None]:
         return
     if (running := running_site(project.folder)) is not None:
         project.progress.say(f"The rating site is running already, at {running}. {WHAT_COMES}")
+        if door.host or door.port:
+            project.progress.say("It keeps its address: end it and start it again for another host or port.")
         project.is_served = lambda: running_site(project.folder) is not None
         yield
         return
     site = door.of(project)
     listener = bind(site)
     address = address_of(site, listener)
-    with held(project.folder / NOTE, address):
+    with listener, held(project.folder / NOTE, address) as other:
+        _refuse_second(project, other)
         child = _start(project, listener, site)
         try:
             _wait_until_up(child, address)
@@ -211,7 +226,7 @@ def _wait_until_up(child: subprocess.Popen[bytes], address: str) -> None:
         try:
             with here.open(f"{address}/healthz", timeout=2):
                 return
-        except (urllib.error.URLError, TimeoutError):
+        except OSError:  # refused, reset, too late: URLError and TimeoutError are among them
             time.sleep(0.1)
     raise StoppedItself("the rating site did not start.", "Run 'expound serve' to see why.")
 

@@ -12,8 +12,9 @@ from expound.records import OVERALL
 from expound.reporting.progress import PlainProgress
 from tests.support.projects import Shape, make_project
 
+ANNA = {"rater": "anna", "source": "simulated"}
 LINES = [
-    {"prompt": f"Why is {what} so?", "chosen": f"{what} is made so.", "rejected": "It is.", "rater": "anna", **split}
+    {"prompt": f"Why is {what} so?", "chosen": f"{what} is made so.", "rejected": "It is.", **ANNA, **split}
     for what, split in (("snow", {}), ("salt", {}), ("moss", {"split": "held_out"}))
 ]
 
@@ -21,7 +22,7 @@ LINES = [
 def test_a_round_learns_from_a_file_beside_its_own_panel(tiny_llama_folder: Path, tmp_path: Path) -> None:
     folder = make_project(tmp_path / "project", tiny_llama_folder, Shape(updates=1))
     path = tmp_path / "pairs.jsonl"
-    long = {"prompt": "Why?", "chosen": "long " * 3000, "rejected": "Short.", "rater": "anna"}
+    long = {"prompt": "Why?", "chosen": "long " * 3000, "rejected": "Short.", **ANNA}
     path.write_text("".join(f"{json.dumps(line)}\n" for line in [*LINES, long]), encoding="utf-8")
     told = io.StringIO()
     assert api.ingest(folder, path).judgments == 4
@@ -36,7 +37,7 @@ def test_a_round_learns_from_a_file_beside_its_own_panel(tiny_llama_folder: Path
         assert len(from_file) == 6
         assert card.examples == len(judged) - 1
         assert not judged & {one.id for one in book.responses("held_out")}
-        (anna,) = [one for one in settlement.skills if one.rater == "named:anna"]
+        (anna,) = [one for one in settlement.skills if one.rater == "named:simulated:anna"]
         assert (anna.n, anna.side_bias) == (3, None)
         assert {one.source for one in book.judgments() if one.round} == {"simulated"}
         assert book.ballots("train", round_=1)

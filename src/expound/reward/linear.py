@@ -53,6 +53,8 @@ def _best(x: Tensor, judged: Judged, prompts: Sequence[str], seed: int, steps: i
         is_left_out = torch.zeros(len(of_judgment), dtype=torch.bool)
         is_left_out[rows] = True
         kept, left_out = judged.part(~is_left_out), judged.part(is_left_out)
+        if not float(kept.weight.sum()) > 0:
+            continue
         for place, weights in enumerate(_path(x, kept, PENALTIES, steps)):
             told[place] += float(left_out.weight @ log_likelihood(x @ weights, left_out))
     return PENALTIES[int(told.argmax())] if told.any() else UNTRIED
@@ -80,7 +82,7 @@ def _minimum(x: Tensor, judged: Judged, penalty: float, start: Tensor, steps: in
     options = {"maxiter": steps, "maxfun": 2 * steps, "gtol": SMALL_SLOPE, "ftol": 0.0}
     found = minimize(loss, start.numpy(), jac=True, method="L-BFGS-B", options=options)
     slope = float(np.abs(found.jac).max())
-    if slope > 10 * SMALL_SLOPE:
+    if not slope <= 10 * SMALL_SLOPE:  # nor for a slope that is no number
         raise DidNotConverge(
             f"the reward still had a slope of {slope:.1e} after {found.nit} steps (tolerance {SMALL_SLOPE:.0e}).",
             "Look for judgments that a file holds many times over, or take a model with fewer states.",

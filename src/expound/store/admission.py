@@ -120,7 +120,7 @@ class Admission:
 
     def _rater_named(self, name: str) -> Rater:
         for rater in self._book.raters():
-            if rater.name == name and rater.source == "people":
+            if rater.name == name and rater.source == "people" and ":" not in rater.id:  # else somebody of a file
                 return dataclasses.replace(rater, active=True)
         return Rater(f"r{secrets.token_hex(8)}", name)
 

@@ -2,7 +2,8 @@
 
 A prompt or a response is known by its words, a rater by id or pseudonym. What nobody can tell is not guessed: a name in
 a file that is like that of somebody who was invited is another rater. What a rater has said in the project already,
-about the same responses and criterion, is not taken again, so that a file that is read twice brings nothing new. Every
+about the same responses and criterion, is not taken again, so that a file that is read twice brings nothing new. Where
+a file names nobody, what is said as often in the project is not taken again, whatever the file is called. Every
 judgment gets a ballot of its own, of round 0.
 """
 
@@ -30,7 +31,7 @@ from expound.records import (
     content_id,
     on_ballot,
 )
-from expound.tasks.imported import FILE, Imported, Lost, newest, pseudonym, whole_text
+from expound.tasks.imported import FILE, Imported, Lost, has_odds, newest, pseudonym, whole_text
 from expound.tasks.judgments import NAMES, columns_of, line
 from expound.tasks.labelling import about
 from expound.tasks.material import prompt_of
@@ -78,6 +79,7 @@ def adopt(found: Imported, known: Known) -> Adopted:
     names = _names(found, known)
     judgments, lost = newest(found.judgments)
     here = {_question(one) for one in known.judgments}
+    unnamed = Counter(_unnamed(one) for one in known.judgments if one.rater.startswith(FILE))
     told: list[tuple[Rater, Ballot, Answer]] = []
     repeated: Counter[str] = Counter()
     already = 0
@@ -87,7 +89,12 @@ def adopt(found: Imported, known: Known) -> Adopted:
             continue
         rater = names.rater(one)
         said = names.renamed(one, rater.id)
-        if _question(said) in here:
+        if rater.id.startswith(FILE):
+            is_known = unnamed[_unnamed(said)] > 0
+            unnamed[_unnamed(said)] -= is_known
+        else:
+            is_known = _question(said) in here
+        if is_known:
             already += 1
         else:
             told.append((rater, *_asked(said, repeated)))
@@ -127,6 +134,8 @@ class _Names:
         """Return why the judgment has no place in the project, or an empty string."""
         if not isinstance(one, Adoptable):
             return f"{NAMES[type(one)]}s"
+        if has_odds(one):
+            return "pairs_with_odds"
         if one.source not in takes:
             return f"{one.source}_judgments"
         ids = about(one)[1]
@@ -164,7 +173,9 @@ class _Names:
 
 def _names(found: Imported, known: Known) -> _Names:
     by_words = {whole_text(prompt).strip(): prompt for prompt in reversed(known.prompts)}
-    prompts = {prompt.id: prompt for prompt in known.prompts}
+    prompts: dict[str, Prompt] = {}
+    for prompt in known.prompts:
+        prompts.setdefault(prompt.id, prompt)
     asked: dict[str, Prompt] = {}
     for prompt in found.prompts:
         text = whole_text(prompt).strip()
@@ -186,6 +197,20 @@ def _names(found: Imported, known: Known) -> _Names:
 def _question(said: Judgment) -> tuple[str, ...]:
     kind, responses = about(said)
     return said.rater, NAMES[type(said)], kind, said.criterion, *sorted(responses)
+
+
+def _unnamed(said: Judgment) -> tuple[object, ...]:
+    """Return what was said and of what, where a file names nobody: the file's own name says nothing of who it was."""
+    match said:
+        case Comparison():
+            answer: tuple[object, ...] = (said.left, said.choice, said.strength, said.ties)
+        case Ranking():
+            answer = said.tiers
+        case Rating() | Check():
+            answer = (said.value,)
+        case _:
+            raise AssertionError(said)
+    return (*_question(said)[1:], *answer)
 
 
 def _ordered(said: Comparison) -> Comparison:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from expound.errors import JudgmentError
-from expound.records import OVERALL, Json, Judgment, Prompt, Response, Settlement, Source
+from expound.records import OVERALL, Comparison, Json, Judgment, Prompt, Response, Settlement, Source
 from expound.tasks.judgments import SOURCES, SPLITS
 from expound.tasks.material import prompt_of
 from expound.tasks.rows import SHOWN, Row
@@ -186,6 +186,11 @@ def pseudonym(rater: str, key: str = "") -> str:
 def is_person(judgment: Judgment) -> bool:
     """Say whether a judgment names somebody."""
     return judgment.source == "people" and not judgment.rater.startswith(FILE)
+
+
+def has_odds(judgment: Judgment) -> bool:
+    """Say whether a pair brings its own chance or weight: a sum of judgments, which only a reward is fitted to."""
+    return isinstance(judgment, Comparison) and not {"p", "weight"}.isdisjoint(judgment.meta)
 
 
 def newest(judgments: Iterable[Judgment]) -> tuple[tuple[Judgment, ...], Counter[str]]:

@@ -30,7 +30,8 @@ class KnownHosts:
         self._names = {*LOOPBACK, host.lower()}
         self._everywhere = host in ("0.0.0.0", "::")
         if self._everywhere:
-            self._names.add(socket.gethostname().lower())
+            own = socket.gethostname().lower()
+            self._names |= {own, f"{own}.local"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 421."""
