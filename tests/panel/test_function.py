@@ -320,6 +320,6 @@ def test_settings_of_a_function_round_survive_the_book_and_no_file_holds_them() 
     assert ranking.asking.ballots == ("ranking", "comparison")
     assert (ranking.asking.overlap, ranking.asking.overlap_share) == (1, 0.0)
     assert changed_keys(ranking, with_function(ranking, "ranking function")) == ()
-    for kind in ("function", "score function", "ranking function"):
+    for kind in ("score function", "ranking function"):
         with pytest.raises(SettingsError, match=r"cannot stand in a file.*project\.run"):
             parse(f'{HEAD}[panel]\nkinds = ["{kind}"]\n')
