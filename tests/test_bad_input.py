@@ -116,7 +116,7 @@ def here(tmp_path: Path, tiny_llama_folder: Path, monkeypatch: pytest.MonkeyPatc
     return prepared(tmp_path, tiny_llama_folder)
 
 
-def holds(row: Row, said: Ended) -> None:
+def assert_holds(row: Row, said: Ended) -> None:
     """Hold what was said to the row."""
     assert said.code == row.code, said
     assert row.matches(said.err), said.err
@@ -141,7 +141,7 @@ def test_a_mistake_is_told_in_two_sentences(
         else:
             monkeypatch.setattr(sys, "argv", ["expound", *shlex.split(row.command)])
             said = _commanded(capfd)
-    holds(row, said)
+    assert_holds(row, said)
     assert sorted(path.name for path in here.iterdir()) == before
 
 
@@ -156,9 +156,9 @@ def _commanded(capfd: pytest.CaptureFixture[str]) -> Ended:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.disk], ids=lambda row: row.does)
 def test_a_disk_that_fails_is_told(row: Row, alone: Mapping[Row, Ended]) -> None:
-    holds(row, alone[row])
+    assert_holds(row, alone[row])
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.patient], ids=lambda row: row.does)
 def test_what_is_waited_for_in_vain_is_told(row: Row, waiting: Mapping[Row, subprocess.Popen[str]]) -> None:
-    holds(row, ended(row, waiting[row]))
+    assert_holds(row, ended(row, waiting[row]))

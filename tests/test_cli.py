@@ -117,7 +117,7 @@ def test_of_many_raters_the_first_are_shown(expound: Expound, here: Path) -> Non
     (here / "many.jsonl").write_text("".join(line.format(place) for place in range(33)), encoding="utf-8")
     told = expound("settle", "many.jsonl").out.splitlines()
     assert sum("1 judgment" in one for one in told) == 30
-    assert told[-1] == "  and 3 more"
+    assert told[-2:] == ["  and 3 more", "What each response is worth: the same command with --out FILE."]
 
 
 def test_the_default_model_is_one_pip_line_away(expound: Expound, here: Path) -> None:

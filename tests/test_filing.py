@@ -231,6 +231,20 @@ def test_comparisons_that_all_chose_one_side_are_told(choices: list[int], told: 
     assert ("In all 6 comparisons the left response was preferred" in str(found)) is told
 
 
+def test_columns_that_may_name_the_rater_are_told(tmp_path: Path) -> None:
+    rows = [
+        {**SNOW, "rejected": "It is cold.", "annotator": "anna"},
+        {**SNOW, "rejected": "It is.", "annotator": "ben"},
+    ]
+    told = str(api.settle_file(rows_of(tmp_path / "pairs.jsonl", *rows), progress=QUIET))
+    assert "One rater: nothing tells how reliable they are." in told
+    assert "No line has a 'rater', and nothing reads annotator: rename what says who judged." in told
+    named = [{**row, "rater": row["annotator"]} for row in rows]
+    told = str(api.settle_file(rows_of(tmp_path / "named.jsonl", *named), progress=QUIET))
+    assert "One rater" not in told
+    assert "nothing reads" not in told
+
+
 def test_what_nobody_in_particular_said_is_taken_as_often_as_it_is_said(people: Path, tmp_path: Path) -> None:
     """A file without raters is known by what it says, whatever it is called; what is new in it is taken."""
     pair, other = ({**SNOW, "rejected": rejected} for rejected in ("It is cold.", "It is."))

@@ -212,24 +212,32 @@ def settle(
     response: ResponseOption = None,
 ) -> None:
     """Weigh the raters and say what the panel thinks of each response."""
-    from expound.filing import is_file_of_judgments
-
     shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
-    if is_file_of_judgments(folder):
-        if round_ is not None:
-            raise InputError("a file has no rounds.", "Leave --round out.")
+    if _is_file(folder, round_, out or format_ or fields):
         found = expound.settle_file(folder, out=out, format_=format_, fields=fields, progress=shown)
         typer.echo(str(found))
         typer.echo(_skills(found.settlement, {}))
+        typer.echo(f"Verdicts: {out}" if out else "What each response is worth: the same command with --out FILE.")
         return
-    if out or format_ or fields:
-        raise InputError(f"{folder} is no file of judgments.", "Name a file, or leave out all options but --round.")
     settlement = expound.settle(folder, round_=round_, progress=shown)
     raters = expound.raters(folder)
     names = {one.id: one.name if one.source == "people" else f"{one.name} ({one.source})" for one in raters}
     typer.echo(f"{len(settlement.verdicts)} verdicts after {settlement.iterations} iterations.")
     typer.echo(_skills(settlement, names))
     typer.echo(expound.status(folder))
+
+
+def _is_file(path: Path, round_: int | None, of_files: object) -> bool:
+    """Say whether a verb that takes both was given a file; refuse the options of the other."""
+    from expound.filing import is_file_of_judgments
+
+    if is_file_of_judgments(path):
+        if round_ is not None:
+            raise InputError("a file has no rounds.", "Leave --round out.")
+        return True
+    if of_files:
+        raise InputError(f"{path} is no file of judgments.", "Name a file, or leave out all options but --round.")
+    return False
 
 
 def _fields(prompt: str | None, left: str | None, right: str | None, response: str | None) -> dict[str, str]:
@@ -274,17 +282,11 @@ def fit(
     response: ResponseOption = None,
 ) -> None:
     """Fit the reward model: to a project's settlement, or to a file of preference pairs."""
-    from expound.filing import is_file_of_judgments
-
     shown, fields = progress_for(sys.stderr), _fields(prompt, left, right, response)
-    if is_file_of_judgments(folder):
-        if round_ is not None:
-            raise InputError("a file has no rounds.", "Leave --round out.")
+    if _is_file(folder, round_, held_out or model or format_ or fields):
         told = expound.fit_file(folder, held_out=held_out, model=model, format_=format_, fields=fields, progress=shown)
         typer.echo(str(told))
         return
-    if held_out or model or format_ or fields:
-        raise InputError(f"{folder} is no file of judgments.", "Name a file, or leave out all options but --round.")
     card = expound.fit(folder, round_=round_, progress=shown)
     typer.echo(
         f"The reward orders {card.pair_accuracy:.0%} [{card.pair_accuracy_low:.0%}, {card.pair_accuracy_high:.0%}] of "

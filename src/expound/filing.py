@@ -15,11 +15,11 @@ from expound.feedback.verdicts import settle
 from expound.files import write_file
 from expound.ports import Progress
 from expound.project import Project, first
-from expound.records import Check, Comparison, Judgment, Rater, Settlement, Source
+from expound.records import SIDES, Check, Comparison, Judgment, Rater, Settlement, Source
 from expound.store.admission import Admission
 from expound.tasks.adopted import NAMED, Known, adopt
 from expound.tasks.formats import SETTLED, Format, export, format_for, import_file, named
-from expound.tasks.imported import Feedback, Imported, Lost, Reading, has_odds, newest
+from expound.tasks.imported import FILE, Feedback, Imported, Lost, Reading, has_odds, newest
 from expound.tasks.judgments import NAMES, verdict_lines
 from expound.tasks.material import read_prompts
 from expound.tasks.rows import SUFFIXES, short
@@ -60,7 +60,8 @@ class FileSettlement:
     """What the raters of a file think, beside what plain counting says.
 
     `left_out` are held-out judgments, which never teach, and what says nothing that could be weighed. `one_sided` are
-    how many comparisons all chose the same side, and which: None where both sides were chosen, or too few.
+    how many comparisons all chose the same side, and which: None where both sides were chosen, or too few. `unread` are
+    the columns that are kept and not read, where no line names a rater: one of them may.
     """
 
     format: Format
@@ -70,6 +71,7 @@ class FileSettlement:
     beside: tuple[Beside, ...]
     left_out: Lost
     one_sided: tuple[int, str] | None
+    unread: tuple[str, ...]
 
     @property
     def aggregation(self) -> str:
@@ -90,6 +92,12 @@ class FileSettlement:
         if self.left_out:
             lines.append(f"Left out: {self.left_out.sentence}.")
         lines.append(self.aggregation)
+        if len(self.settlement.skills) < 2 and len(self.kinds) - ("check" in self.kinds):
+            lines.append("One rater: nothing tells how reliable they are.")
+        if self.unread:
+            lines.append(
+                f"No line has a 'rater', and nothing reads {', '.join(self.unread)}: rename what says who judged."
+            )
         if self.one_sided:
             lines.append(ONE_SIDED.format(*self.one_sided))
         for found in self.beside:
@@ -129,8 +137,8 @@ def settle_file(
     if out is not None:
         write_file(out, "".join(f"{text}\n" for text in verdict_lines(settlement, plain.of)))
     counts = Counter(NAMES[type(one)] for one in weighed)
-    differences = beside(settlement, plain)
-    return FileSettlement(kind, len(weighed), counts, settlement, differences, _lost(lost), _one_sided(weighed))
+    odd = _one_sided(weighed), _unread(weighed)
+    return FileSettlement(kind, len(weighed), counts, settlement, beside(settlement, plain), _lost(lost), *odd)
 
 
 def _one_sided(judgments: Sequence[Judgment]) -> tuple[int, str] | None:
@@ -139,6 +147,13 @@ def _one_sided(judgments: Sequence[Judgment]) -> tuple[int, str] | None:
     if len(chosen) < FEWEST_ON_ONE_SIDE or len(set(chosen)) > 1:
         return None
     return len(chosen), "right" if chosen[0] else "left"
+
+
+def _unread(judgments: Sequence[Judgment]) -> tuple[str, ...]:
+    """Return the columns that nothing reads, where all judgments are nobody's in particular."""
+    if not all(one.rater.startswith(FILE) for one in judgments):
+        return ()
+    return tuple(sorted({name for one in judgments for name in one.meta} - {SIDES}))
 
 
 def _unweighed(one: Judgment) -> str:

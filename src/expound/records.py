@@ -148,8 +148,7 @@ class Ballot:
 class Judgment:
     """What a rater said of a ballot; the subclasses say what kind of thing.
 
-    `gold` is the known right value, in the form of the subclass's own (choice, value, tiers). `meta` is what another
-    format brought along.
+    `gold` is the known right value, as the subclass says it (choice, value, tiers); `meta` came along in a file.
     """
 
     rater: str

@@ -126,11 +126,15 @@ def _beside_pairs(criterion: str, pairs: Sequence[PairVerdict], plain: Plain) ->
     sides = [(pair, plain.pairs[pair.left, pair.right, pair.criterion]) for pair in pairs]
     other = [(pair, p) for pair, p in sides if _side(pair.p_left) != _side(p)]
     other.sort(key=lambda one: -abs(one[0].p_left - one[1]))
-    told = [
-        Difference(f"{one.left} before {one.right}", f"{one.p_left:.2f}", f"{p:.2f} with equal raters")
-        for one, p in other
-    ]
-    return _counted(f"pairs by '{criterion}'", len(pairs), told)
+    return _counted(f"pairs by '{criterion}'", len(pairs), [_turned(one, p) for one, p in other])
+
+
+def _turned(pair: PairVerdict, plain: float) -> Difference:
+    """Return what differs of a pair, the preferred response first."""
+    first, second, ours, theirs = pair.left, pair.right, pair.p_left, plain
+    if ours < 0.5:
+        first, second, ours, theirs = second, first, 1 - ours, 1 - theirs
+    return Difference(f"{first} before {second}", f"{ours:.2f}", f"{theirs:.2f} with equal raters")
 
 
 def _beside_labels(criterion: str, checks: Sequence[CheckVerdict], plain: Plain) -> Beside:
