@@ -177,15 +177,15 @@ def was_killed(process: int) -> bool:
     return killed
 
 
-def half_made(project: Path) -> bool:
-    """Say whether something that is being made, or removed, lies below a project's folder."""
+def half_made(project: Path) -> set[Path]:
+    """Return what is being made, or removed, below a project's folder; no two have one name."""
     policy = task_in(project).folder
-    return any(any(place.glob(f"{STAGING}*")) for place in (policy.parent, policy, policy / CHECKPOINTS))
+    return {path for place in (policy.parent, policy, policy / CHECKPOINTS) for path in place.glob(f"{STAGING}*")}
 
 
-def kill_in_a_save(process: int, project: Path, seconds: float) -> None:
-    """Kill a process so many seconds after something half-made is seen, if it lives as long."""
-    while not half_made(project) and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+def kill_in_a_save(process: int, project: Path, left: set[Path], seconds: float) -> None:
+    """Kill a process so many seconds after something half-made is seen that was not `left` by another."""
+    while not half_made(project) - left and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         time.sleep(GLANCE_SECONDS)
     time.sleep(seconds)
     os.kill(process, signal.SIGKILL)
@@ -205,14 +205,14 @@ def kill_at_random(bench: Bench, kills: int, seconds: float, seed: int) -> Kille
     ends: list[str] = []
     while done < kills:
         project = bench.folder / f"random-{len(ends)}"
-        process = bench.begin(project)
+        left, process = half_made(project), bench.begin(project)
         time.sleep(random.uniform(0, seconds / 3))
         if done % 2:
-            kill_in_a_save(process, project, random.uniform(0, SAVE_SECONDS))
+            kill_in_a_save(process, project, left, random.uniform(0, SAVE_SECONDS))
         else:
             os.kill(process, signal.SIGKILL)
         if was_killed(process):
-            done, in_saves = done + 1, in_saves + half_made(project)
+            done, in_saves = done + 1, in_saves + bool(half_made(project) - left)
         else:
             ends.append(ending(project))
     return Killed(in_saves, (*ends, bench.finish(bench.folder / f"random-{len(ends)}")))
