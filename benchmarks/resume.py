@@ -146,7 +146,7 @@ Watch = Callable[[FrameType, str, object], None]
 
 def make_bench(folder: Path) -> Bench:
     """Return a bench with a reward that likes many different tokens."""
-    learner = BranchLearner(load(str(write_model(folder / "model"))), render, Silent(), live_layers=1)
+    learner = BranchLearner(load(str(write_model(folder / "model"))), render, Silent())
     task = task_in(folder)
     said = learner.reference().sample(task.prompts, 6, SAMPLING, task.round.key("sample train"))
     examples = [Example(one.id, one.prompt, len(set(one.tokens)) - sum(one.tokens) / 900, 0.1) for one in said]
