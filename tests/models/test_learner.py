@@ -167,6 +167,19 @@ def test_a_kill_between_any_two_updates_changes_nothing(
     assert [json.loads(line)["update"] for line in metrics] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_kill_changes_nothing_in_the_other_modes(
+    tiny_llama_folder: Path, whole: Path, tmp_path: Path, mode: str
+) -> None:
+    reward, ppo = whole / "rounds" / "001" / "reward", PPO.model_copy(update={"mode": mode, "updates": 2})
+    open_learner(tiny_llama_folder).tune(task(tmp_path / "whole", ppo=ppo), reward, Notes())
+    with pytest.raises(KeyboardInterrupt):
+        open_learner(tiny_llama_folder).tune(task(tmp_path / "killed", ppo=ppo), reward, Notes(interrupt_after=1))
+    open_learner(tiny_llama_folder).tune(task(tmp_path / "killed", ppo=ppo), reward, Notes())
+    assert hashes(task(tmp_path / "killed").folder) == hashes(task(tmp_path / "whole").folder)
+    assert hashes(task(tmp_path / "whole").folder) != hashes(task(whole).folder)
+
+
 def test_a_damaged_newest_checkpoint_costs_an_update_and_nothing_else(
     learner: BranchLearner, whole: Path, tmp_path: Path
 ) -> None:
