@@ -21,9 +21,11 @@ from expound.files import LOCK, holder_of
 from expound.filing import Fields, FileSettlement, Ingested, export_judgments, ingest_file
 from expound.filing import settle_file as settle_path
 from expound.panel.function import OwnFunction, RankingFunction, Ranks, ScoreFunction, Scoring
+from expound.panel.function import ResponseText as ResponseText
 from expound.planning import Plan
 from expound.planning import plan as plan_round
 from expound.ports import Progress
+from expound.ports import RewardValue as RewardValue
 from expound.project import Project, first, open_project
 from expound.records import Conversation, Decision, PolicyRecord, Rater, RewardCard, SamplingKey, Settlement
 from expound.reporting.pages import write_report
@@ -387,9 +389,10 @@ class Handle:
     ) -> Decision | Waiting:
         """Walk the whole road, `rounds` times, with whoever judges by the settings, or with a function of yours.
 
-        `feedback(text, response) -> float` is the reward itself: no question is asked and no reward model is fitted.
-        `ranking(text, responses) -> [2, 1, 3]` (1 = best, equal numbers are ties) is the one rater of the panel. A
-        round that was begun with a function goes on with it alone, and calls it only for what it has not said yet.
+        `feedback(text, response) -> float`, or a `RewardValue`, is the reward itself: no question is asked and no
+        reward model is fitted. `ranking(text, responses) -> [2, 1, 3]` (1 = best, equal numbers are ties) is the one
+        rater of the panel. A round that was begun with a function goes on with it alone, and calls it only for what it
+        has not said yet.
         Errors: InputError, also when the function fails; it names the prompt.
         """
         function = _own_function(feedback, ranking)

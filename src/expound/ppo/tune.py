@@ -200,6 +200,8 @@ def _rewarded(learning: Learning, plan: TunePlan, prepared: Prepared) -> tuple[R
     """Return the rewards as they were given, and normalised: of episodes, and of response tokens if there are any."""
     raw, caution = learning.reward.of(prepared), plan.ppo.caution
     check_rewards(raw.mean - caution * raw.sd, prepared.rollouts)
+    if raw.tokens is not None:
+        check_rewards(to_grid(raw.tokens, prepared.rollouts.response_lengths).sum(1), prepared.rollouts)
     z = normalise(raw.mean, raw.sd, prepared.rollouts.finished, plan.normaliser, caution)
     return raw, z, None if raw.tokens is None else raw.tokens / plan.normaliser.sd
 
