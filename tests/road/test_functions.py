@@ -187,6 +187,11 @@ def test_held_out_pairs_are_decided_by_the_scores(scored: tuple[Path, Calls]) ->
     project.close()
 
 
+def test_a_function_that_is_not_there_chooses_no_best(scored: tuple[Path, Calls]) -> None:
+    with pytest.raises(InputError, match="the reward of round 1 is your function 'Calls', which no project holds"):
+        api.explain(scored[0], "Why?", best_of=2)
+
+
 @pytest.mark.parametrize("fails_at", [30, 45])
 def test_an_error_of_the_function_stops_the_call_and_nothing_is_asked_twice(
     fails_at: int, scored: tuple[Path, Calls], tiny_llama_folder: Path, tmp_path: Path

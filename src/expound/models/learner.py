@@ -58,7 +58,7 @@ from expound.reward.calibration import (
     normaliser,
     pair_accuracy,
 )
-from expound.reward.fit import Floats, Material, fit_heads
+from expound.reward.fit import Floats, Material, fit_heads, predict
 from expound.settings import RewardSettings, SamplingSettings
 
 READ_TOGETHER = 64
@@ -147,6 +147,19 @@ class BranchLearner:
         )
         write_reward(target.folder, heads, card, ground)
         return card
+
+    def rewards(
+        self, reward: Path, prompts: Mapping[str, Prompt], responses: Sequence[Response]
+    ) -> tuple[Floats, Floats]:
+        """Return mean and spread of the members of the fitted reward in a folder, [responses] each.
+
+        Errors: ModelRefused for a reward that is damaged or was fitted on something else.
+        """
+        _, heads = read_reward(reward, self._ground(self._live_layers))
+        assert heads is not None, "the card of a function says so before"
+        actor = BranchActor(self._loaded, self._render, live_layers=self._live_layers, seed=0)
+        readings = self._read(actor, prompts, {response.id: response for response in responses})
+        return predict(heads, np.stack([readings[response.id] for response in responses]))
 
     def adopt(self, scorer: Scorer, responses: Sequence[Response], target: RewardTask) -> RewardCard:
         """Make a function of the user's the reward, and return what is known of it.
