@@ -35,8 +35,10 @@ class FittedReward:
 
     def of(self, prepared: Prepared) -> RewardValues:
         """Return the rewards of all episodes (fulfils ppo.actor.TokenReward)."""
-        found = predict(self.heads, prepared.reading.double().cpu().numpy())
-        mean, sd = (torch.from_numpy(one).float().to(prepared.reading.device) for one in found)
+        reading = prepared.rollouts.reading
+        assert reading is not None, "the actor prepares what a reward reads"
+        found = predict(self.heads, reading.double().cpu().numpy())
+        mean, sd = (torch.from_numpy(one).float().to(reading.device) for one in found)
         return RewardValues(mean, sd)
 
 
@@ -54,7 +56,7 @@ class FunctionReward:
 
     def of(self, prepared: Prepared) -> RewardValues:
         """Return the rewards of all episodes (fulfils ppo.actor.TokenReward). Errors: InputError."""
-        responses, device = self.responses(prepared.rollouts), prepared.reading.device
+        responses, device = self.responses(prepared.rollouts), prepared.features.device
         values = self.scorer.values(responses, self.round)
         mean = torch.tensor([value.mean for value in values], device=device)
         sd = torch.tensor([value.sd or 0.0 for value in values], device=device)

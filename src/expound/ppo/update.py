@@ -160,8 +160,13 @@ def accumulate(
             policy_loss = policy_loss + targets.kl_weight * kl_loss_sum(
                 new.logprobs - prepared.reference_logprobs[flat]
             )
-        value_loss = _value_loss(actor, prepared, targets.value, flat)
-        ((policy_loss + value_loss) / tokens).backward()
+        (policy_loss / tokens).backward()
+        value_loss = torch.zeros_like(policy_loss)
+        if targets.value is not None:
+            value_loss = value_loss_sum(
+                actor.values(prepared, rows), targets.value.old[flat], targets.value.returns[flat]
+            )
+            (value_loss / tokens).backward()
         with torch.no_grad():
             change = new.logprobs - old
             clipped = ((ratio - 1).abs() > CLIP).float()
@@ -170,12 +175,6 @@ def accumulate(
             gap = max(gap, float(change.abs().max()))
     policy_mean, value_mean, step_kl, clip_share, entropy = (sums / tokens).tolist()
     return StepStats(policy_mean, value_mean, step_kl, clip_share, entropy, gap)
-
-
-def _value_loss(actor: Actor, prepared: Prepared, targets: ValueTargets | None, flat: Tensor) -> Tensor:
-    if targets is None:
-        return prepared.old_logprobs.new_zeros(())
-    return value_loss_sum(actor.values(prepared.features[flat]), targets.old[flat], targets.returns[flat])
 
 
 def _step(
