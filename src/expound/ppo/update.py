@@ -160,9 +160,7 @@ def accumulate(
         ratio = ratios(new, old)
         policy_loss = policy_loss_sum(ratio, targets.advantages[flat])
         if targets.kl_weight:
-            policy_loss = policy_loss + targets.kl_weight * kl_loss_sum(
-                new.logprobs - prepared.reference_logprobs[flat]
-            )
+            policy_loss = policy_loss + targets.kl_weight * kl_loss_sum(new - prepared.reference_logprobs[flat])
         (policy_loss / tokens).backward()
         value_loss = torch.zeros_like(policy_loss)
         if targets.value is not None:
