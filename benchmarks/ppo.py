@@ -203,7 +203,7 @@ def their_curves() -> tuple[Curves, float]:
 
 
 def quality(curves: Curves) -> tuple[float, float]:
-    """Return perplexity under the reference at the last look, of that at the first, and the last share of repetition."""
+    """Return perplexity under the reference, last look over first, and the last look's share of repetition."""
     last, first = (
         [[line for line in lines if "held_kl" in line][place] for lines in curves.values()] for place in (-1, 0)
     )

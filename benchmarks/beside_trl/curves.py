@@ -21,9 +21,8 @@ from benchmarks.beside_trl.work import ids_of, questions, say, weights_folder
 from expound.models.loading import load
 
 TRL_CURVES = HERE / "trl.json"
-GRID = (1.0, 3.0, 10.0)
-"""Both sides choose among their own default learning rate and three and ten times it."""
-DEFAULTS = {"trl": 1e-6, "ours": 2e-4}
+RATES = {"trl": (3e-6, 1e-5, 3e-5), "ours": (2e-4, 6e-4, 2e-3)}
+"""Learning rates among which each side chooses: its default, about three times and ten times it."""
 TUNING_SEED, SEEDS = 100, (0, 1, 2)
 TUNING_UPDATES, UPDATES = 16, 24
 LEVELS = (0.1, 0.2, 0.3)
@@ -43,7 +42,7 @@ def learning_work() -> Work:
         wording=SHORT,
         train=train,
         held_out=held_out,
-        rate=DEFAULTS["ours"],
+        rate=0.0,
         seed=0,
         updates=UPDATES,
         episodes=16,
@@ -92,9 +91,8 @@ def machine() -> dict[str, str]:
 
 def grid_of(side: str) -> dict[str, Work]:
     """Return the runs among which a side chooses its learning rate."""
-    rates = [DEFAULTS[side] * times for times in GRID]
-    base = replace(learning_work(), seed=TUNING_SEED, updates=TUNING_UPDATES)
-    return {f"rate {rate:g}": replace(base, rate=rate) for rate in rates}
+    base = replace(learning_work(), seed=TUNING_SEED, updates=TUNING_UPDATES, held_responses=2)
+    return {f"rate {rate:g}": replace(base, rate=rate) for rate in RATES[side]}
 
 
 def best_rate(curves: Curves, works: Mapping[str, Work]) -> float:
