@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
 
-from expound.models.head import FrozenHead, logprobs_at, response_logprobs
+from expound.models.head import Head, logprobs_at, response_logprobs
 
 ROWS, WIDTH, VOCABULARY = 45, 12, 50
 CASES = {
@@ -18,17 +20,17 @@ CASES = {
 }
 
 
-def made(name: str, *, chunk_rows: int = 16) -> tuple[Tensor, Tensor, FrozenHead]:
+def made(name: str, *, chunk_rows: int = 16) -> tuple[Tensor, Tensor, Head]:
     generator = torch.Generator().manual_seed(5)
     options = dict(CASES[name])
     bias = torch.randn(VOCABULARY, generator=generator).double() if options.pop("with_bias", False) else None
     hidden = 2 * torch.randn(ROWS, WIDTH, generator=generator).double()
     targets = torch.randint(VOCABULARY, (ROWS,), generator=generator)
     weight = torch.randn(VOCABULARY, WIDTH, generator=generator).double()
-    return hidden, targets, FrozenHead(weight, bias, **options, chunk_bytes=4 * VOCABULARY * chunk_rows)
+    return hidden, targets, Head(weight, bias, **options, chunk_bytes=4 * VOCABULARY * chunk_rows)
 
 
-def by_autograd(hidden: Tensor, targets: Tensor, head: FrozenHead, temperature: float) -> tuple[Tensor, Tensor]:
+def by_autograd(hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> tuple[Tensor, Tensor]:
     raw = hidden @ head.weight.T + (0 if head.bias is None else head.bias)
     capped = raw if head.cap is None else head.cap * torch.tanh(raw / head.cap)
     table = torch.log_softmax(capped * head.scale / temperature, dim=1)
@@ -49,6 +51,25 @@ def test_value_entropy_and_gradient(name: str, temperature: float) -> None:
     (logprobs * weights).sum().backward()
     torch.testing.assert_close(mine.grad, oracle.grad, rtol=1e-9, atol=1e-9)
     assert not found.entropy.requires_grad
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_head_that_learns(name: str) -> None:
+    """Gradients to its weight and bias as well, in chunks whose logits are made again in the backward pass."""
+    hidden, targets, head = made(name)
+    whole = dataclasses.replace(head, weight=head.weight.clone(), bias=None if head.bias is None else head.bias.clone())
+    ends = torch.linspace(-1, 2, ROWS).double()
+    found = []
+    for one, own in ((head, hidden.clone().requires_grad_()), (whole, hidden.clone().requires_grad_())):
+        learning = [part.requires_grad_() for part in (one.weight, one.bias) if part is not None]
+        if one is head:
+            logprobs, entropy = vars(response_logprobs(own, targets, one, 0.7)).values()
+        else:
+            logprobs, entropy = by_autograd(own, targets, one, 0.7)
+        (logprobs * ends).sum().backward()
+        found.append([logprobs, entropy, own.grad, *(part.grad for part in learning)])
+    for mine, oracle in zip(*found, strict=True):
+        torch.testing.assert_close(mine, oracle, rtol=1e-9, atol=1e-9)
 
 
 def test_gradcheck() -> None:
@@ -93,7 +114,7 @@ def test_no_more_than_two_chunks_of_logits_exist() -> None:
                 largest = max(largest, result.numel())
             return result
 
-    head = FrozenHead(torch.randn(2000, 8, generator=torch.Generator().manual_seed(0)), chunk_bytes=4 * 2000 * 16)
+    head = Head(torch.randn(2000, 8, generator=torch.Generator().manual_seed(0)), chunk_bytes=4 * 2000 * 16)
     hidden = torch.ones(512, 8, requires_grad=True)
     with Count():
         response_logprobs(hidden, torch.zeros(512, dtype=torch.long), head, 1.0)

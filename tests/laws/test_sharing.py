@@ -57,7 +57,7 @@ def test_work_is_saved_where_responses_share_a_prompt() -> None:
         nonlocal seen
         seen += inputs[0].shape[0] * inputs[0].shape[1]
 
-    layer = actor._branch.layers[0].mlp  # noqa: SLF001
+    layer = actor._voice.branch.layers[0].mlp  # noqa: SLF001
     hook = layer.register_forward_hook(count)
     actor.logprobs(rollouts, range(16))
     hook.remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class TabularActor:
             reference = self._of(self.reference, rollouts, episodes).logprobs
         features = torch.nn.functional.one_hot(steps_of(rollouts, episodes), len(self.value)).float()
         first = rollouts.tokens[rollouts.starts[:-1] + rollouts.prompt_lengths]
-        return Prepared(rollouts, old, reference, features, first[:, None].float())
+        return Prepared(replace(rollouts, reading=first[:, None].float()), old, reference, features)
 
     def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
         return self._of(self.policy, rollouts, episodes)
@@ -82,8 +82,8 @@ class TabularActor:
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
         return TokenLogprobs(logprobs.gather(1, targets[:, None])[:, 0], entropy)
 
-    def values(self, features: Tensor) -> Tensor:
-        return features @ self.value
+    def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
+        return prepared.features[flat_index(prepared.rollouts, episodes)] @ self.value
 
     def parameters(self, member: Member) -> Sequence[Parameter]:
         return [self.policy] if member == "policy" else [self.value]
@@ -96,5 +96,6 @@ class FirstTokenReward:
     table: Tensor
 
     def of(self, prepared: Prepared) -> RewardValues:
-        mean = self.table[prepared.reading[:, 0].long()]
+        assert prepared.rollouts.reading is not None
+        mean = self.table[prepared.rollouts.reading[:, 0].long()]
         return RewardValues(mean, torch.zeros_like(mean))

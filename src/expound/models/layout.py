@@ -6,6 +6,7 @@ A prompt of 120 tokens with four responses of 48 makes 312 tokens of work and no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,6 @@ from transformers import DynamicCache, PreTrainedModel
 from expound.models.cache import new_cache, run_decoder
 from expound.models.cut import tapped
 from expound.models.decoding import left_padded, positions_of
-from expound.models.head import FrozenHead, logprobs_at
 from expound.ppo.rollout import Rollouts, micro_batches
 
 
@@ -36,19 +36,15 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class ReferencePass:
-    """What the reference makes of episodes; tokens and response tokens end to end, episode by episode.
+class Seen:
+    """What a pass over episodes saw, end to end, episode by episode.
 
-    `trunk` [tokens, width]; `features` [response tokens, width]: the final state that predicts each; `logprobs`
-    [response tokens] at the rollouts' temperature; `reading` float32 [episodes, width]: the trunk's mean over the
-    response tokens. On verdicts of the demonstration's training prompts a ridge on it ordered .735 of the pairs of
-    left-out prompts as the utility does; with later layers, the last token, length and ending beside it .66.
+    `features` [response tokens, width]: the final state that predicts each; `tapped` [tokens, width] each: the inputs
+    of the layers that were asked for.
     """
 
-    trunk: Tensor
     features: Tensor
-    logprobs: Tensor
-    reading: Tensor
+    tapped: tuple[Tensor, ...]
 
 
 def lay_out(rollouts: Rollouts, episodes: Sequence[int]) -> Layout:
@@ -93,34 +89,49 @@ def predicting(layout: Layout, prompts: Tensor, responses: Tensor) -> list[Tenso
     ]
 
 
+def predicted_states(decoder: PreTrainedModel, rollouts: Rollouts, episodes: Sequence[int], values: Tensor) -> Tensor:
+    """Return the final states that predict the response tokens of some episodes, [n, width], with gradients."""
+    layout, cache = lay_out(rollouts, episodes), DynamicCache(config=decoder.config)
+    return torch.cat(predicting(layout, *run_layout(decoder, layout, values, cache)))
+
+
 @torch.no_grad()
-def reference_pass(decoder: PreTrainedModel, head: FrozenHead, rollouts: Rollouts, first: int) -> ReferencePass:
-    """Run the reference over episodes once and return all that is read of it; `first` is the first live layer."""
-    found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+def look_over(decoder: PreTrainedModel, rollouts: Rollouts, values: Tensor, taps: Sequence[int]) -> Seen:
+    """Run a decoder over all episodes once; `values` as in `run_layout`, `taps` number its own layers."""
+    found: dict[int, tuple[Tensor, ...]] = {}
     prompt_lengths = rollouts.prompt_lengths.tolist()
-    with tapped(decoder, first) as below:
+    with ExitStack() as stack:
+        below = [stack.enter_context(tapped(decoder, tap)) for tap in taps]
         for episodes in micro_batches(rollouts, range(rollouts.episodes)):
             layout = lay_out(rollouts, episodes)
-            features = predicting(layout, *run_layout(decoder, layout, rollouts.tokens, new_cache(decoder)))
-            prompts, responses = below[-2:]
+            features = predicting(layout, *run_layout(decoder, layout, values, new_cache(decoder)))
             for row, episode in enumerate(episodes):
-                prompt = prompts[layout.prompt_of[row], -prompt_lengths[episode] :]
-                said = responses[row, : layout.lengths[row]]
-                found[episode] = (torch.cat([prompt, said]), features[row], said.mean(dim=0))
-            below.clear()
-    parts = [found[episode] for episode in range(rollouts.episodes)]
-    final = torch.cat([features for _, features, _ in parts])
-    return ReferencePass(
-        trunk=torch.cat([trunk for trunk, _, _ in parts]),
-        features=final,
-        logprobs=logprobs_at(final, rollouts.response_tokens, head, rollouts.temperature),
-        reading=torch.stack([mean for _, _, mean in parts]).float(),
-    )
+                prompt, length = layout.prompt_of[row], layout.lengths[row]
+                states = (
+                    torch.cat([prompts[prompt, -prompt_lengths[episode] :], said[row, :length]])
+                    for prompts, said in below
+                )
+                found[episode] = (features[row], *states)
+            for part in below:
+                part.clear()
+    parts = [torch.cat(part) for part in zip(*(found[one] for one in range(rollouts.episodes)), strict=True)]
+    return Seen(parts[0], tuple(parts[1:]))
+
+
+def response_means(states: Tensor, rollouts: Rollouts) -> Tensor:
+    """Return the mean over the response tokens of states [tokens, width], float32 [episodes, width].
+
+    Of what lies two thirds up the reference it is what a reward reads. On verdicts of the demonstration's training
+    prompts a ridge on it ordered .735 of the pairs of left-out prompts as the utility does; with later layers, the last
+    token, length and ending beside it .66.
+    """
+    ends = zip(rollouts.starts[1:].tolist(), rollouts.response_lengths.tolist(), strict=True)
+    return torch.stack([states[end - length : end].mean(dim=0) for end, length in ends]).float()
 
 
 @torch.no_grad()
 def read_responses(trunk: PreTrainedModel, rollouts: Rollouts, first: int) -> Tensor:
-    """Return the `reading` of `reference_pass`, from the layers up to `first` alone."""
+    """Return `response_means` of what goes into layer `first`, from the layers up to it alone."""
     found: dict[int, Tensor] = {}
     with tapped(trunk, first) as below:
         for episodes in micro_batches(rollouts, range(rollouts.episodes)):

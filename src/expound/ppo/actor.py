@@ -37,15 +37,15 @@ class Prepared:
     """Rollouts with what is computed once and used in every epoch.
 
     `rollouts` carry the trunk activations; `reference_logprobs` and `old_logprobs` are flat [response tokens], episode
-    by episode; `features` [response tokens, width] are what the value reads, and `reading` float32 [episodes, columns]
-    what the reward's heads read of each episode.
+    by episode; `features` [response tokens, width] are the reference's final states that predict them, and `host`
+    [tokens, width] what a critic's own layers begin with, or None.
     """
 
     rollouts: Rollouts
     old_logprobs: Tensor
     reference_logprobs: Tensor
     features: Tensor
-    reading: Tensor
+    host: Tensor | None = None
 
 
 class Actor(Protocol):
@@ -62,8 +62,8 @@ class Actor(Protocol):
     def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
         """Return the policy's of some episodes, in their order, at the sampling temperature; they carry gradients."""
 
-    def values(self, features: Tensor) -> Tensor:
-        """Return the value at each response step, from features [n, width]; carries gradients."""
+    def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
+        """Return the value at each response token of some episodes, [n], in their order; carries gradients."""
 
     def parameters(self, member: Member) -> Sequence[Parameter]:
         """Return what learns in a member."""

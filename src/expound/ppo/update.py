@@ -142,7 +142,7 @@ def accumulate(
         new, old = actor.logprobs(prepared.rollouts, rows), prepared.old_logprobs[flat]
         ratio = ratios(new.logprobs, old)
         policy_loss = policy_loss_sum(ratio, targets.advantages[flat])
-        values = actor.values(prepared.features[flat])
+        values = actor.values(prepared, rows)
         value_loss = value_loss_sum(values, targets.old_values[flat], targets.returns[flat])
         (policy_loss / tokens).backward()
         (value_loss / tokens).backward()
