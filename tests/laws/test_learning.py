@@ -6,10 +6,10 @@ The first is after the random walks of trlX, the second after the increasing num
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from expound.models.branches import BranchActor
+from expound.models.branches import actor_for
 from expound.models.loading import Loaded
 from expound.ppo.actor import Prepared, RewardValues
 from expound.ppo.rollout import Normaliser, Rollouts
@@ -29,8 +29,9 @@ from expound.settings import PpoSettings, SamplingSettings
 from tests.support.tiny import tiny_gpt2, tiny_llama
 
 NODES, GOAL, LONGEST = 16, 0, 8
-NUMBERS, REACH = 24, 4
+NUMBERS, REACH = 32, 4
 LAYERS, WIDTH, LESSONS = 3, 48, 300
+UPDATES = 50
 BUILDERS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
 
 Score = Callable[[int, Sequence[int]], float]
@@ -123,16 +124,21 @@ def graph_task(kind: str, seed: int) -> Task:
     return Task(taught(kind, graph, seed), NODES, tuple(range(1, NODES)), (GOAL,), LONGEST, graph_score(graph))
 
 
+def random_walks(graph: Sequence[Sequence[int]], generator: np.random.Generator) -> torch.Tensor:
+    """Return LESSONS x 32 walks, each of LONGEST steps behind its start."""
+    degrees = np.array([len(ends) for ends in graph])
+    table = np.array([[*ends, *[0] * (degrees.max() - len(ends))] for ends in graph])
+    walks = [generator.integers(len(graph), size=LESSONS * 32)]
+    for _ in range(LONGEST):
+        walks.append(table[walks[-1], generator.integers(degrees[walks[-1]])])
+    return torch.from_numpy(np.stack(walks, axis=1))
+
+
 def taught(kind: str, graph: Sequence[Sequence[int]], seed: int) -> PreTrainedModel:
     """Give a model that has learnt to continue random walks, which is all that a reference knows of the graph."""
     model = BUILDERS[kind](len(graph), LAYERS, WIDTH, seed=seed)
-    generator = np.random.default_rng(seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(LESSONS):
-        walks = generator.integers(len(graph), size=(32, 1))
-        for _ in range(LONGEST):
-            walks = np.hstack([walks, [[generator.choice(graph[node])] for node in walks[:, -1]]])
-        rows = torch.from_numpy(walks)
+    for rows in random_walks(graph, np.random.default_rng(seed)).split(32):
         logits = model(input_ids=rows[:, :-1], attention_mask=torch.ones_like(rows[:, :-1])).logits
         optimiser.zero_grad()
         functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).backward()
@@ -180,15 +186,55 @@ class Unkept:
         yield lambda steps=1, note="": None
 
 
-def learnt(task: Task, seed: int, **ppo: object) -> tuple[float, float]:
-    """Return the mean score of the reference and of the tuned policy, of responses that were not learnt from."""
-    settings = {"epochs": 4, "minibatches": 2, "kl_weight": 0.01, "kl_target": 0, "live_layers": 2, **ppo}
-    plan = TunePlan(
-        Round(1, seed, "{}", ""), task.prompts, task.sampling, PpoSettings.model_validate(settings), Normaliser(1.0, 0.3)
-    )
-    actor = BranchActor(task.loaded, render, live_layers=plan.ppo.live_layers, seed=seed)
+def learnt(task: Task, seed: int, mode: str, **ppo: object) -> tuple[float, float]:
+    """Return the mean score of the reference and of the tuned policy, of responses that nothing was learnt from."""
+    settings = {"mode": mode, "updates": UPDATES, "episodes": 64, "epochs": 4, "minibatches": 2, "kl_target": 0} | ppo
+    if mode == "branches":
+        settings["live_layers"] = LAYERS - 1
+    rate = 1e-3 if mode == "full" else 5e-3
+    ppo_settings = PpoSettings.model_validate({**settings, "learning_rate": rate, "kl_weight": 0.01})
+    plan = TunePlan(Round(1, seed, "{}", ""), task.prompts, task.sampling, ppo_settings, Normaliser(1.0, 0.3))
+    actor = actor_for(task.loaded, render, plan.ppo, seed)
     key = SamplingKey(seed, 1, "outcome")
-    before = task.scores(actor.sample(task.prompts, 16, task.sampling, key)).mean()
+    before = task.scores(actor.sample(task.prompts, 32, task.sampling, key)).mean()
     tune(Learning(actor, make_optimisers(actor, plan.rate(1)), task), plan, begin(plan), Unkept(), Unkept())
-    after = task.scores(actor.sample(task.prompts, 16, task.sampling, key)).mean()
+    after = task.scores(actor.sample(task.prompts, 32, task.sampling, key)).mean()
     return float(before), float(after)
+
+
+def test_the_best_answers_are_known() -> None:
+    """A shortest walk gets 1, and only such a one; so do numbers that never fall."""
+    graph = [[1], [2, 3], [0], [2, 0], [3], *[[0]] * (NODES - 5)]
+    score = graph_score(graph)
+    assert (score(4, [3, 0]), score(1, [3, 0]), score(1, [2, 0])) == (1.0, 1.0, 1.0)
+    assert score(4, [3, 2, 0]) == pytest.approx(6 / 7)
+    assert (score(4, [0]), score(4, [3, 2])) == (0.0, 0.0), "a jump; not there yet"
+    assert (rising_score(3, [4, 6, 7, 31]), rising_score(3, [4, 6, 6, 31]), rising_score(3, [3, 4])) == (1.0, 0.5, 0.0)
+
+
+def test_walks_become_shortest() -> None:
+    before, after = learnt(graph_task("llama", 0), 0, "branches", updates=20)
+    assert before < 0.5
+    assert after >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "mode", "seed"),
+    [
+        *product(("gpt2", "llama"), ("branches", "lora", "full"), (0,)),
+        *product(("llama",), ("branches", "full"), (1, 2)),
+    ],
+)
+def test_walks_become_shortest_in_every_mode(kind: str, mode: str, seed: int) -> None:
+    before, after = learnt(graph_task(kind, seed), seed, mode)
+    assert before < 0.5
+    assert after >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_numbers_rise(kind: str) -> None:
+    before, after = learnt(rising_task(kind, 0), 0, "branches")
+    assert before < 0.3
+    assert after >= 0.8
