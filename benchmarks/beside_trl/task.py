@@ -57,6 +57,7 @@ class Work:
     """
 
     weights: str
+    wording: str
     train: tuple[tuple[int, ...], ...]
     held_out: tuple[tuple[int, ...], ...]
     rate: float

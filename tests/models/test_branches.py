@@ -64,7 +64,7 @@ def test_the_sampler_and_the_trainer_agree() -> None:
     prepared = actor.prepare(actor.sample(prompts(), 3, SAMPLING, KEY))
     assert prepared.old_logprobs is prepared.rollouts.sampler_logprobs
     with torch.no_grad():
-        again = actor.logprobs(prepared.rollouts, range(12)).logprobs
+        again = actor.logprobs(prepared.rollouts, range(12))
     assert (again - prepared.old_logprobs).abs().max() < 1e-5
 
 
@@ -80,7 +80,7 @@ def test_recomputed_log_probabilities_of_the_same_batch_are_equal() -> None:
     actor = actor_of()
     stir(actor)
     rollouts = actor.prepare(actor.sample(prompts(), 2, SAMPLING, KEY)).rollouts
-    first, second = (actor.logprobs(rollouts, range(8)).logprobs for _ in range(2))
+    first, second = (actor.logprobs(rollouts, range(8)) for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -134,7 +134,7 @@ def test_gradients_are_those_of_autograd_on_the_whole_model(kind: str) -> None:
     stir(actor)
     rollouts = actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY)).rollouts
     weights = torch.linspace(-1, 1, len(rollouts.response_tokens))
-    (actor.logprobs(rollouts, range(6)).logprobs * weights).sum().backward()
+    (actor.logprobs(rollouts, range(6)) * weights).sum().backward()
     mine = [parameter.grad.clone() for parameter in actor.parameters("policy")]
     whole = BranchActor(as_loaded(family(kind)), render, live_layers=2, seed=1)
     whole.load_state(actor.state())
@@ -235,7 +235,7 @@ def test_a_model_that_cannot_be_cut_is_run_whole() -> None:
     prepared = actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY))
     assert prepared.rollouts.trunk is None
     assert prepared.old_logprobs is prepared.rollouts.sampler_logprobs
-    assert (actor.logprobs(prepared.rollouts, range(6)).logprobs - prepared.old_logprobs).abs().max() < 1e-5
+    assert (actor.logprobs(prepared.rollouts, range(6)) - prepared.old_logprobs).abs().max() < 1e-5
     assert (prepared.reference_logprobs - teacher_forced(strange, prepared.rollouts)).abs().max() < 1e-5
     assert BranchActor(as_loaded(model), render, live_layers=2, seed=1).notes == ()
 
@@ -259,7 +259,7 @@ def test_where_all_layers_learn_the_reference_stays_and_the_policy_is_the_whole_
     stir(actor)
     prepared = actor.prepare(actor.sample(prompts(), 2, SAMPLING, KEY))
     assert prepared.old_logprobs is prepared.rollouts.sampler_logprobs
-    assert (actor.logprobs(prepared.rollouts, range(8)).logprobs - prepared.old_logprobs).abs().max() < 1e-5
+    assert (actor.logprobs(prepared.rollouts, range(8)) - prepared.old_logprobs).abs().max() < 1e-5
     assert (prepared.reference_logprobs - teacher_forced(family(kind), prepared.rollouts)).abs().max() < 1e-5
     assert (actor.read(prepared.rollouts) - prepared.rollouts.reading).abs().max() < 2e-5
     said = ModelPolicy(loaded, render, SAMPLING, actor.state()).sample(prompts(), 2, SAMPLING, KEY)
@@ -274,7 +274,7 @@ def test_gradients_of_a_whole_policy_are_those_of_autograd(kind: str) -> None:
     actor = BranchActor(as_loaded(family(kind)), render, live_layers="third", seed=1, mode="full")
     rollouts = actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY)).rollouts
     weights = torch.linspace(-1, 1, len(rollouts.response_tokens))
-    (actor.logprobs(rollouts, range(6)).logprobs * weights).sum().backward()
+    (actor.logprobs(rollouts, range(6)) * weights).sum().backward()
     model, found = family(kind).requires_grad_(), []
     for episode, start in enumerate(rollouts.starts[:-1].tolist()):
         row, begin = rollouts.tokens[start : rollouts.starts[episode + 1]], int(rollouts.prompt_lengths[episode])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from expound.ppo.actor import Member, Prepared, RewardValues, TokenLogprobs
+from expound.ppo.actor import Member, Prepared, RewardValues
 from expound.ppo.rollout import Rollouts, flat_index
 from expound.records import Prompt, SamplingKey, Text, content_id
 from expound.settings import SamplingSettings
@@ -67,20 +67,25 @@ class TabularActor:
     def prepare(self, rollouts: Rollouts) -> Prepared:
         episodes = range(rollouts.episodes)
         with torch.no_grad():
-            old = self.logprobs(rollouts, episodes).logprobs
-            reference = self._of(self.reference, rollouts, episodes).logprobs
+            old = self.logprobs(rollouts, episodes)
+            reference = self._of(self.reference, rollouts, episodes)
         features = torch.nn.functional.one_hot(steps_of(rollouts, episodes), len(self.value)).float()
         first = rollouts.tokens[rollouts.starts[:-1] + rollouts.prompt_lengths]
-        return Prepared(replace(rollouts, reading=first[:, None].float()), old, reference, features)
+        return Prepared(
+            replace(rollouts, reading=first[:, None].float()),
+            old,
+            reference,
+            features,
+            features.new_zeros(rollouts.episodes, 1),
+        )
 
-    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
+    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
         return self._of(self.policy, rollouts, episodes)
 
-    def _of(self, logits: Tensor, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
+    def _of(self, logits: Tensor, rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
         logprobs = (logits / rollouts.temperature).log_softmax(-1)[steps_of(rollouts, episodes)]
-        entropy = -(logprobs.exp() * logprobs).sum(-1).detach()
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
-        return TokenLogprobs(logprobs.gather(1, targets[:, None])[:, 0], entropy)
+        return logprobs.gather(1, targets[:, None])[:, 0]
 
     def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
         return prepared.features[flat_index(prepared.rollouts, episodes)] @ self.value

@@ -26,10 +26,10 @@ from expound.models.cut import (
 )
 from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
 from expound.models.head import head_of, logprobs_at, response_logprobs
-from expound.models.layout import look_over, predicted_states, read_responses, response_means
+from expound.models.layout import Seen, look_over, predicted_states, read_responses, response_means
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.members import Critic, LowRankVoice, PerceptronCritic, Voice, WholeVoice, whole_critic
-from expound.ppo.actor import Member, Prepared, TokenLogprobs
+from expound.ppo.actor import Member, Prepared
 from expound.ppo.rollout import Rollouts, flat_index, micro_batches
 from expound.records import Conversation, Prompt, Response, SamplingKey
 from expound.settings import Mode, PpoSettings, SamplingSettings
@@ -116,20 +116,21 @@ class BranchActor:
 
         Old log-probabilities are the sampler's where eight episodes computed again agree with it, else computed anew.
         """
-        rollouts, features = self._look(rollouts)
+        rollouts, seen = self._look(rollouts)
         return Prepared(
             rollouts=rollouts,
             old_logprobs=self._old_logprobs(rollouts),
-            reference_logprobs=logprobs_at(features, rollouts.response_tokens, self._head, rollouts.temperature),
-            features=features,
+            reference_logprobs=logprobs_at(seen.features, rollouts.response_tokens, self._head, rollouts.temperature),
+            features=seen.features,
+            last=seen.last,
         )
 
     def read(self, rollouts: Rollouts) -> Tensor:
         """Return what the reward's heads read of each episode, float32 [episodes, features]."""
         return read_responses(trunk_of(self._decoder, self._read), rollouts, self._read)
 
-    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
-        """Return the policy's of some prepared episodes, in their order; they carry gradients, entropy none."""
+    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
+        """Return the policy's of some prepared episodes, in their order; they carry gradients."""
         begins = rollouts.tokens if rollouts.trunk is None else rollouts.trunk
         states = predicted_states(self._voice.branch, rollouts, episodes, begins)
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
@@ -170,8 +171,8 @@ class BranchActor:
     def _ask(self, prompt: Prompt, new_tokens: int) -> Asked:
         return Asked(prompt.id, prompt_ids(self._loaded, self._render(prompt), prompt.name or prompt.id, new_tokens))
 
-    def _look(self, rollouts: Rollouts) -> tuple[Rollouts, Tensor]:
-        """Return episodes with trunk and reading, and the reference's final states that predict their tokens."""
+    def _look(self, rollouts: Rollouts) -> tuple[Rollouts, Seen]:
+        """Return episodes with trunk and reading, and what the reference makes of them."""
         if rollouts.trunk is not None:
             above = () if rollouts.reading is not None else (self._read - self._first,)
             seen = look_over(self._reference, rollouts, rollouts.trunk, above)
@@ -179,7 +180,7 @@ class BranchActor:
             seen = look_over(self._decoder, rollouts, rollouts.tokens, (self._read, self._first))
         trunk = seen.tapped[1] if rollouts.trunk is None and self.is_cut else rollouts.trunk
         reading = response_means(seen.tapped[0], rollouts) if seen.tapped else rollouts.reading
-        return dataclasses.replace(rollouts, trunk=trunk, reading=reading), seen.features
+        return dataclasses.replace(rollouts, trunk=trunk, reading=reading), seen
 
     def _old_logprobs(self, rollouts: Rollouts) -> Tensor:
         checked = self._again(rollouts, min(rollouts.episodes, CHECKED_EPISODES))
@@ -193,7 +194,7 @@ class BranchActor:
         """Return the policy's log-probabilities of the first episodes, flat."""
         found = rollouts.sampler_logprobs[: int(rollouts.response_lengths[:episodes].sum())].clone()
         for rows in micro_batches(rollouts, range(episodes)):
-            found[flat_index(rollouts, rows)] = self.logprobs(rollouts, rows).logprobs
+            found[flat_index(rollouts, rows)] = self.logprobs(rollouts, rows)
         return found
 
 

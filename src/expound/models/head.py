@@ -1,6 +1,6 @@
 """Log-probabilities of given tokens through a language-model head, without keeping the logits.
 
-z = (s / T) cap(h W' + bias), cap(x) = c tanh(x / c); logp = z_y - logsumexp(z); entropy = logsumexp(z) - sum p z.
+z = (s / T) cap(h W' + bias), cap(x) = c tanh(x / c); logp = z_y - logsumexp(z).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 
 from expound.errors import ModelRefused
 from expound.models.cut import decoder_of
-from expound.ppo.actor import TokenLogprobs
 
 CHUNK_BYTES = 128 * 2**20
 _LEAST_ROWS = 16
@@ -70,24 +69,23 @@ def head_of(model: PreTrainedModel, *, is_live: bool = False) -> Head:
     )
 
 
-def response_logprobs(hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> TokenLogprobs:
-    """Return log-probability and entropy of each target [n] given final states [n, width].
+def response_logprobs(hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
+    """Return the log-probability of each target [n] given final states [n, width], with gradients to `hidden`.
 
-    The log-probabilities carry gradients to `hidden`; the entropy carries none. The backward pass needs no logits: the
-    forward pass keeps for each row the direction in which its log-probability grows [n, width]. A head that learns too
-    needs them, and makes them a second time.
+    The backward pass needs no logits: the forward pass keeps for each row the direction in which its log-probability
+    grows [n, width]. A head that learns too needs them, and makes them a second time.
     """
-    if head.weight.requires_grad and torch.is_grad_enabled():
+    if not torch.is_grad_enabled():
+        return logprobs_at(hidden, targets, head, temperature)
+    if head.weight.requires_grad:
         return _live_logprobs(hidden, targets, head, temperature)
-    logprobs, entropy = _ResponseLogprobs.apply(  # type: ignore[no-untyped-call]
-        hidden if torch.is_grad_enabled() else hidden.detach(), targets, head, temperature
-    )
-    return TokenLogprobs(logprobs, entropy)
+    logprobs: Tensor = _ResponseLogprobs.apply(hidden, targets, head, temperature)  # type: ignore[no-untyped-call]
+    return logprobs
 
 
 @torch.no_grad()
 def logprobs_at(hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
-    """Return the log-probabilities [n] alone, which takes half the passes over the logits."""
+    """Return the log-probabilities [n] without gradients, which takes half the work."""
     found = []
     for rows in _chunks(len(targets), head):
         logits = head.logits(hidden[rows]).div_(temperature)
@@ -95,15 +93,13 @@ def logprobs_at(hidden: Tensor, targets: Tensor, head: Head, temperature: float)
     return torch.cat(found)
 
 
-def _live_logprobs(hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> TokenLogprobs:
-    def of(rows: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+def _live_logprobs(hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
+    def of(rows: Tensor, chosen: Tensor) -> Tensor:
         table = torch.log_softmax(head.logits(rows) / temperature, dim=1)
-        entropy = -torch.special.xlogy(table.detach().exp(), table.detach().exp()).sum(dim=1)
-        return table.gather(1, chosen[:, None]).squeeze(1), entropy
+        return table.gather(1, chosen[:, None]).squeeze(1)
 
     parts = [checkpoint(of, hidden[rows], targets[rows], use_reentrant=False) for rows in _chunks(len(targets), head)]
-    logprobs, entropy = zip(*parts, strict=True)
-    return TokenLogprobs(torch.cat(logprobs), torch.cat(entropy))
+    return torch.cat(parts)
 
 
 def _detached(weight: Tensor | None) -> Tensor | None:
@@ -112,25 +108,19 @@ def _detached(weight: Tensor | None) -> Tensor | None:
 
 class _ResponseLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(
-        context: BackwardCFunction, hidden: Tensor, targets: Tensor, head: Head, temperature: float
-    ) -> tuple[Tensor, Tensor]:
-        wanted = context.needs_input_grad[0]
-        logprobs, entropy = hidden.new_empty(len(targets)), hidden.new_empty(len(targets))
-        direction = torch.empty_like(hidden) if wanted else hidden.new_empty(0)
+    def forward(context: BackwardCFunction, hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
+        logprobs, direction = hidden.new_empty(len(targets)), torch.empty_like(hidden)
         for rows in _chunks(len(targets), head):
             logits = head.logits(hidden[rows])
-            slope = _slope(logits, head, temperature) if wanted and head.cap is not None else None
-            logprobs[rows], entropy[rows] = _softmax_in_place(logits.div_(temperature), targets[rows])
-            if wanted:
-                direction[rows] = _direction(logits, targets[rows], slope, head, temperature)
+            slope = _slope(logits, head, temperature) if head.cap is not None else None
+            logprobs[rows] = _softmax_in_place(logits.div_(temperature), targets[rows])
+            direction[rows] = _direction(logits, targets[rows], slope, head, temperature)
         context.save_for_backward(direction)
-        context.mark_non_differentiable(entropy)
-        return logprobs, entropy
+        return logprobs
 
     @staticmethod
     @once_differentiable
-    def backward(context: BackwardCFunction, gradient: Tensor, _entropy: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(context: BackwardCFunction, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (direction,) = context.saved_tensors
         return gradient[:, None] * direction, None, None, None
 
@@ -140,18 +130,13 @@ def _chunks(rows: int, head: Head) -> Iterator[slice]:
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
-def _softmax_in_place(scaled: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn scaled logits z into probabilities; return log-probability of the targets and entropy."""
-    chosen = scaled.gather(1, targets[:, None]).squeeze(1)
+def _softmax_in_place(scaled: Tensor, targets: Tensor) -> Tensor:
+    """Turn scaled logits z into probabilities and return the log-probabilities of the targets."""
+    chosen = scaled.gather(1, targets[:, None])
     top = scaled.amax(dim=1, keepdim=True)
-    scaled.sub_(top)
-    # With q = exp(z - top): sum p (z - top) = sum q (z - top) / sum q, so one temporary is enough.
-    shifted = scaled.clone()
-    total = scaled.exp_().sum(dim=1, keepdim=True)
+    total = scaled.sub_(top).exp_().sum(dim=1, keepdim=True)
     scaled.div_(total)
-    mean = torch.einsum("nv,nv->n", scaled, shifted.clamp_(min=torch.finfo(shifted.dtype).min))
-    log_total = total.log().squeeze(1)
-    return chosen - top.squeeze(1) - log_total, log_total - mean
+    return (chosen - top - total.log()).squeeze(1)
 
 
 def _slope(logits: Tensor, head: Head, temperature: float) -> Tensor:

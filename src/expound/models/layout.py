@@ -39,11 +39,12 @@ class Layout:
 class Seen:
     """What a pass over episodes saw, end to end, episode by episode.
 
-    `features` [response tokens, width]: the final state that predicts each; `tapped` [tokens, width] each: the inputs
-    of the layers that were asked for.
+    `features` [response tokens, width]: the final state that predicts each; `last` [episodes, width]: the final state
+    of the last token; `tapped` [tokens, width] each: the inputs of the layers that were asked for.
     """
 
     features: Tensor
+    last: Tensor
     tapped: tuple[Tensor, ...]
 
 
@@ -81,6 +82,30 @@ def run_layout(decoder: PreTrainedModel, layout: Layout, values: Tensor, cache: 
     return prompts, run_decoder(decoder, values[layout.responses], mask, positions, cache)
 
 
+@torch.no_grad()
+def sharing_gap(decoder: PreTrainedModel) -> float:
+    """Return how far responses that go on from a shared, padded prompt are from rows of their own.
+
+    Infinite for a model whose memory of a prompt cannot be handed to several responses, such as a state-space one.
+    """
+    size = decoder.get_input_embeddings().get_parameter("weight").shape[0]
+    rows = [torch.tensor(row, device=decoder.device) % size for row in ([7, 8, 9, 3, 4], [7, 8, 9, 5, 6], [2, 3, 4])]
+    values, mask = torch.cat(rows), torch.tensor([[1, 1, 1], [0, 0, 1]], device=decoder.device)
+    layout = Layout(
+        prompts=torch.tensor([[0, 1, 2], [0, 0, 10]], device=decoder.device),
+        prompt_mask=mask,
+        responses=torch.tensor([[3, 4], [8, 9], [11, 12]], device=decoder.device),
+        prompt_of=torch.tensor([0, 0, 1], device=decoder.device),
+        lengths=(2, 2, 2),
+    )
+    try:
+        _, shared = run_layout(decoder, layout, values, new_cache(decoder))
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError):
+        return float("inf")
+    own = [decoder(input_ids=row[None], use_cache=False)[0][0, -2:] for row in rows]
+    return float((shared - torch.stack(own)).abs().max())
+
+
 def predicting(layout: Layout, prompts: Tensor, responses: Tensor) -> list[Tensor]:
     """Return for each row the final states that predict its response tokens, [response tokens, width]."""
     return [
@@ -104,18 +129,19 @@ def look_over(decoder: PreTrainedModel, rollouts: Rollouts, values: Tensor, taps
         below = [stack.enter_context(tapped(decoder, tap)) for tap in taps]
         for episodes in micro_batches(rollouts, range(rollouts.episodes)):
             layout = lay_out(rollouts, episodes)
-            features = predicting(layout, *run_layout(decoder, layout, values, new_cache(decoder)))
+            final = run_layout(decoder, layout, values, new_cache(decoder))
+            features = predicting(layout, *final)
             for row, episode in enumerate(episodes):
                 prompt, length = layout.prompt_of[row], layout.lengths[row]
                 states = (
                     torch.cat([prompts[prompt, -prompt_lengths[episode] :], said[row, :length]])
                     for prompts, said in below
                 )
-                found[episode] = (features[row], *states)
+                found[episode] = (features[row], final[1][row, length - 1 : length], *states)
             for part in below:
                 part.clear()
     parts = [torch.cat(part) for part in zip(*(found[one] for one in range(rollouts.episodes)), strict=True)]
-    return Seen(parts[0], tuple(parts[1:]))
+    return Seen(parts[0], parts[1], tuple(parts[2:]))
 
 
 def response_means(states: Tensor, rollouts: Rollouts) -> Tensor:
