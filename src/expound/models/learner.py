@@ -21,12 +21,12 @@ from expound.files import clear_staging, json_lines, write_file
 from expound.models.branches import BranchActor, Render, actor_for
 from expound.models.checkpoints import (
     MANIFEST,
-    NAME,
     Held,
     Identity,
     keep_only,
     moments,
     newest_checkpoint,
+    read_checkpoint,
     read_whole,
     restore_moments,
     save_checkpoint,
@@ -64,6 +64,10 @@ READ_TOGETHER = 64
 
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
+OPTIMIZER = "optimizer"
+
+Weights = Mapping[str, Mapping[str, Tensor]]
+"""What learns, by member and name."""
 
 
 class BranchLearner:
@@ -216,9 +220,10 @@ class BranchLearner:
             clear_staging(task.folder)
             plan, learning, keeper = self._prepare(task, reward)
             state = keeper.resume(progress.say) or begin(plan)
-            self._finish(task, tune(learning, plan, state, keeper, progress))
-        shutil.rmtree(task.folder / CHECKPOINTS, ignore_errors=True)
+            outcome = tune(learning, plan, state, keeper, progress)
+            self._finish(task, outcome, keeper.weights(outcome.update))
         done = TypeAdapter(_Finished).validate_json(_finished(task.folder).state)
+        shutil.rmtree(task.folder / CHECKPOINTS, ignore_errors=True)
         place = task.folder.relative_to(task.folder.parents[2]).as_posix()
         return PolicyRecord(done.id, task.round.number, place, done.outcome.ended), done.outcome.alarms
 
@@ -266,12 +271,10 @@ class BranchLearner:
             found.append(Response(id_, prompt, text, policy, number, sample, finished, said))
         return tuple(found)
 
-    def _finish(self, task: TuneTask, outcome: Outcome) -> None:
+    def _finish(self, task: TuneTask, outcome: Outcome, weights: Weights) -> None:
         """Make the policy of the update that counts the round's."""
-        place = task.folder / CHECKPOINTS / NAME.format(outcome.update)
-        chosen = read_whole(place, "Remove it and tune again.").tensors
-        state = _Finished(policy_id(self._loaded.identity, chosen["policy"]), outcome)
-        held = Held({name: chosen[name] for name in ("policy", "value")}, json.dumps(asdict(state), indent=1))
+        state = _Finished(policy_id(self._loaded.identity, weights["policy"]), outcome)
+        held = Held(weights, json.dumps(asdict(state), indent=1))
         write_whole(task.folder, held, {"reference": self._loaded.identity})
 
     def _ground(self) -> Identity:
@@ -293,7 +296,7 @@ class CheckpointKeeper:
 
     def checkpoint(self, state: TuneState) -> None:
         """Keep the state and all tensors; of older checkpoints the last and the last quiet one stay."""
-        tensors: dict[str, dict[str, Tensor]] = {"optimizer": moments(vars(self._optimisers))}
+        tensors: dict[str, dict[str, Tensor]] = {OPTIMIZER: moments(vars(self._optimisers))}
         for name, tensor in self._actor.state().items():
             tensors.setdefault(name.partition(".")[0], {})[name] = tensor
         held = Held(tensors, dump_state(state))
@@ -305,9 +308,13 @@ class CheckpointKeeper:
         found = newest_checkpoint(self._folder, self._identity, say)
         if found is None:
             return None
-        self._actor.load_state({**found.tensors["policy"], **found.tensors["value"]})
-        restore_moments(vars(self._optimisers), found.tensors["optimizer"])
+        self._actor.load_state({name: one for part in _weights(found).values() for name, one in part.items()})
+        restore_moments(vars(self._optimisers), found.tensors.get(OPTIMIZER, {}))
         return load_state(found.state)
+
+    def weights(self, update: int) -> Weights:
+        """Return what had been learnt by an update of which a checkpoint is kept. Errors: ModelRefused."""
+        return _weights(read_checkpoint(self._folder, update, self._identity))
 
 
 def read_together(responses: Iterable[Response]) -> list[list[Response]]:
@@ -333,6 +340,10 @@ class _Finished:
 
     id: str
     outcome: Outcome
+
+
+def _weights(held: Held) -> Weights:
+    return {name: tensors for name, tensors in held.tensors.items() if name != OPTIMIZER}
 
 
 def _finished(folder: Path) -> Held:
