@@ -233,8 +233,8 @@ def test_walks_become_shortest_in_every_mode(kind: str, mode: str, seed: int) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_numbers_rise(kind: str) -> None:
-    before, after = learnt(rising_task(kind, 0), 0, "branches")
+@pytest.mark.parametrize(("kind", "estimator"), [("gpt2", "gae"), *product(("llama",), ("gae", "rloo", "grpo"))])
+def test_numbers_rise_with_every_estimator(kind: str, estimator: str) -> None:
+    before, after = learnt(rising_task(kind, 0), 0, "branches", estimator=estimator)
     assert before < 0.3
     assert after >= 0.8
