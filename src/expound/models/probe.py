@@ -49,8 +49,8 @@ class Tried:
 class Memory:
     """Bytes at the peak of a round.
 
-    `program` is the process before the model; `copies` what learns, or is merged to sample from; `cache` are the keys and
-    values of responses that are sampled side by side; `activations` what an update holds.
+    `program` is the process before the model; `copies` what learns, or is merged to sample from; `cache` are the keys
+    and values of responses that are sampled side by side; `activations` what an update holds.
     """
 
     program: int
