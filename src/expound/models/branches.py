@@ -28,7 +28,7 @@ from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
 from expound.models.head import head_of, logprobs_at, response_logprobs
 from expound.models.layout import Seen, look_over, predicted_states, read_responses, response_means
 from expound.models.loading import Loaded, prompt_ids
-from expound.models.members import Critic, LowRankVoice, PerceptronCritic, Voice, WholeVoice, whole_critic
+from expound.models.members import Critic, LowRankVoice, PerceptronCritic, Voice, WholeCritic, WholeVoice
 from expound.ppo.actor import Member, Prepared
 from expound.ppo.rollout import Rollouts, flat_index, micro_batches
 from expound.records import Conversation, Prompt, Response, SamplingKey
@@ -66,7 +66,7 @@ class BranchActor:
         self._voice: Voice
         self._critic: Critic
         if mode == "full":
-            self._voice, self._critic = WholeVoice(loaded.model), whole_critic(self._decoder)
+            self._voice, self._critic = WholeVoice(loaded.model), WholeCritic(self._decoder)
         else:
             self._voice = LowRankVoice(loaded.model, branch, live, generator)
             self._critic = PerceptronCritic(self._head.weight, generator)

@@ -36,7 +36,7 @@ class Prepared:
 
     `rollouts` carry the trunk activations; `reference_logprobs` and `old_logprobs` are flat [response tokens], episode
     by episode; `features` [response tokens, width] are the reference's final states that predict them, `last`
-    [episodes, width] those of the last tokens, `host` [tokens, width] what a critic's own layers begin with, or None.
+    [episodes, width] those of the last tokens.
     """
 
     rollouts: Rollouts
@@ -44,7 +44,6 @@ class Prepared:
     reference_logprobs: Tensor
     features: Tensor
     last: Tensor
-    host: Tensor | None = None
 
 
 class Actor(Protocol):
