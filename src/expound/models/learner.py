@@ -57,7 +57,7 @@ from expound.reward.calibration import (
     normaliser,
     pair_accuracy,
 )
-from expound.reward.fit import Floats, Material, fit_heads
+from expound.reward.fit import Floats, Material, fit_heads, predict
 from expound.settings import RewardSettings, SamplingSettings
 
 READ_TOGETHER = 64
@@ -128,7 +128,7 @@ class BranchLearner:
         material = Material(features, values, tuple(example.prompt for example in examples))
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
-        mean, sd = normaliser(heads, material.features, is_reference)
+        mean, sd, doubt = normaliser(heads, material.features, is_reference)
         accuracy, ground = left_out_accuracy(material, target.seed), self._ground(self._live_layers)
         card = RewardCard(
             id=heads_id(heads, ground),
@@ -143,6 +143,7 @@ class BranchLearner:
             mean=mean,
             sd=sd,
             curve=learning_curve(material, target.seed),
+            doubt=doubt,
         )
         write_reward(target.folder, heads, card, ground)
         return card
@@ -173,6 +174,20 @@ class BranchLearner:
         )
         write_reward(target.folder, None, card, ground)
         return card
+
+    def doubts(
+        self, prompts: Mapping[str, Prompt], responses: Mapping[str, Response], reward: Path
+    ) -> Mapping[str, float]:
+        """Return the spread of the members of the fitted reward in that folder about each response.
+
+        What is read for it is kept for the next fit. Errors: ModelRefused.
+        """
+        _, heads = read_reward(reward, self._ground(self._live_layers))
+        assert heads is not None, "a function has no members"
+        actor = BranchActor(self._loaded, self._render, live_layers=self._live_layers, seed=0)
+        readings = self._read(actor, prompts, responses)
+        _, spread = predict(heads, np.stack(list(readings.values())))
+        return dict(zip(readings, spread.tolist(), strict=True))
 
     def _with_tokens(self, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]) -> dict[str, Response]:
         """Return the responses, those of files with the tokens by which this model would have said them."""
@@ -227,7 +242,7 @@ class BranchLearner:
 
     def _prepare(self, task: TuneTask, reward: Path) -> tuple[TunePlan, Learning, CheckpointKeeper]:
         card, heads = read_reward(reward, self._ground(task.ppo.live_layers))
-        normal = Normaliser(card.mean, card.sd)
+        normal = Normaliser(card.mean, card.sd, card.doubt)
         plan = TunePlan(task.round, tuple(task.prompts), task.sampling, task.ppo, normal)
         actor = BranchActor(self._loaded, self._render, live_layers=task.ppo.live_layers, seed=task.round.seed)
         for note in actor.notes:
