@@ -82,6 +82,9 @@ class TabularActor:
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
         return TokenLogprobs(logprobs.gather(1, targets[:, None])[:, 0], entropy)
 
+    def text(self, tokens: Sequence[int]) -> str:
+        return " ".join(map(str, tokens))
+
     def values(self, features: Tensor) -> Tensor:
         return features @ self.value
 

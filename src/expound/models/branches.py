@@ -22,6 +22,7 @@ from expound.models.head import head_of, response_logprobs
 from expound.models.layout import lay_out, predicting, read_responses, reference_pass, run_layout
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.low_rank import make_low_rank, merge_into, merged_copy
+from expound.models.policy import text_of
 from expound.ppo.actor import Member, Prepared, TokenLogprobs
 from expound.ppo.rollout import Rollouts, flat_index, micro_batches
 from expound.records import Conversation, Prompt, Response, SamplingKey
@@ -121,6 +122,10 @@ class BranchActor:
         states = torch.cat(predicting(layout, *run_layout(self._branch, layout, values, cache)))
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
         return response_logprobs(states, targets, self._head, rollouts.temperature)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return a response's tokens as words."""
+        return text_of(self._loaded, tokens)
 
     def values(self, features: Tensor) -> Tensor:
         """Return the value of each response step [n], from rows of `Prepared.features` [n, width]."""

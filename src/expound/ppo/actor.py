@@ -62,6 +62,9 @@ class Actor(Protocol):
     def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
         """Return the policy's of some episodes, in their order, at the sampling temperature; they carry gradients."""
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return a response's tokens as words."""
+
     def values(self, features: Tensor) -> Tensor:
         """Return the value at each response step, from features [n, width]; carries gradients."""
 

@@ -17,8 +17,8 @@ from expound.errors import TrainingStopped
 from expound.ports import Progress
 from expound.ppo.actor import Actor, Prepared, TokenReward
 from expound.ppo.advantages import gae, whiten
-from expound.ppo.alarms import WINDOW, find_alarms, is_drifting
-from expound.ppo.metrics import UpdateMetrics, update_metrics
+from expound.ppo.alarms import WINDOW, Ground, find_alarms, is_quiet
+from expound.ppo.metrics import UpdateMetrics, most_repeating, update_metrics
 from expound.ppo.order import PromptOrder
 from expound.ppo.penalty import auto_target, next_weight
 from expound.ppo.rollout import Normaliser, check_rewards, is_response, normalise, reward_tensor, to_flat, to_grid
@@ -31,6 +31,9 @@ from expound.statistics import keyed_generator
 AUTO_LEARNING_RATE = 2e-4
 FINAL_RATE = 0.3
 """Share of the learning rate that the last update of a round still has; zero would waste the last of few updates."""
+
+REPEATING_SHOWN = 3
+"""Responses that the line of an update holds when they repeat themselves."""
 
 WARM_UP_STEPS = 60
 """Steps of the value alone on the first episodes of a round, before anything else learns from it."""
@@ -81,8 +84,9 @@ class TuneState:
     """Where a round's tuning stands, between two updates, beside the tensors of actor and optimisers.
 
     `update` updates are done; `quiet` is how many were done when the last policy that gave no cause for concern
-    sampled; `window` are the last updates that alarms look back on; `paused` that an alarm ended the tuning. `sizes`
-    are chosen once, behind the first update, so that a resumed tuning keeps them whatever its machine is like.
+    sampled; `first` is the round's first update and `window` are the last ones, which alarms look back on; `paused`
+    that an alarm ended the tuning. `sizes` are chosen once, behind the first update, so that a resumed tuning keeps
+    them whatever its machine is like.
     """
 
     order: PromptOrder
@@ -90,6 +94,7 @@ class TuneState:
     update: int = 0
     kl_target: float | None = None
     quiet: int = 0
+    first: UpdateMetrics | None = None
     window: tuple[UpdateMetrics, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     paused: bool = False
@@ -192,7 +197,10 @@ def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[Tu
     state, new = _advance(state, plan, order, metrics)
     sizes = state.sizes or plan.sizes(sum(seconds.values()))
     assert sizes is not None
-    line = {**_finite(metrics), **seconds, "updates": sizes.updates, "alarms": [alarm.name for alarm in new]}
+    alarms = [alarm.name for alarm in new]
+    line = {**_finite(metrics), **seconds, "updates": sizes.updates, "alarms": alarms}
+    if "repeats" in alarms:
+        line["repeating"] = [learning.actor.text(tokens) for tokens in most_repeating(rollouts, REPEATING_SHOWN)]
     return replace(state, sizes=sizes), line
 
 
@@ -243,7 +251,8 @@ def _advance(
     if target is None:
         target = auto_target(metrics.length) if plan.ppo.kl_target == "auto" else plan.ppo.kl_target
     window = (*state.window, metrics)[-WINDOW:]
-    new = find_alarms(window, target)
+    ground = Ground(target, state.first or metrics, plan.normaliser.doubt)
+    new = find_alarms(window, ground)
     known = tuple(alarm for alarm in state.alarms if alarm.name not in {alarm.name for alarm in new})
     after = replace(
         state,
@@ -251,7 +260,8 @@ def _advance(
         kl_weight=next_weight(state.kl_weight, metrics.kl, target),
         update=metrics.update,
         kl_target=target,
-        quiet=state.quiet if is_drifting(metrics, target) else state.update,
+        quiet=state.update if is_quiet(metrics, ground) else state.quiet,
+        first=ground.first,
         window=window,
         alarms=known + new,
         paused=any(alarm.action == "pause" for alarm in new),
