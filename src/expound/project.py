@@ -145,7 +145,7 @@ class Project:
         if latest is not None and self.settings_of(latest) != self.settings:
             for made_before in ("task", "learner", "reference", "panel"):
                 vars(self).pop(made_before, None)
-        self._check_live_layers()
+        self._check_what_learns()
         prompts = self.load_prompts()
         current = Round(
             number,
@@ -166,14 +166,17 @@ class Project:
         self.book.add([*prompts, PolicyRecord(self.loaded.identity, 0, ""), current])
         return current
 
-    def _check_live_layers(self) -> None:
+    def _check_what_learns(self) -> None:
         tuned = [record.round for record in self.book.policies() if record.round]
-        before = self.settings_of(self.round(tuned[-1])).ppo.live_layers if tuned else None
-        if before not in (None, self.settings.ppo.live_layers):
-            raise SettingsError(
-                "[ppo] live_layers cannot change once a policy is tuned, since the next goes on from it.",
-                f"Set it back to {before!r}, or begin a new project.",
-            )
+        if not tuned:
+            return
+        before, now = self.settings_of(self.round(tuned[-1])).ppo, self.settings.ppo
+        for key, was, is_ in (("mode", before.mode, now.mode), ("live_layers", before.live_layers, now.live_layers)):
+            if was != is_:
+                raise SettingsError(
+                    f"[ppo] {key} cannot change once a policy is tuned, since the next goes on from it.",
+                    f"Set it back to {was!r}, or begin a new project.",
+                )
 
     def _tell_changed(self, current: Round) -> None:
         frozen = self.settings_of(current)
@@ -303,7 +306,7 @@ class Project:
 
         latest = self.latest_round()
         settings = self.settings if latest is None else self.settings_of(latest)
-        return BranchLearner(self.loaded, self.task.render, self.progress, settings.ppo.live_layers, settings.sampling)
+        return BranchLearner(self.loaded, self.task.render, self.progress, settings.sampling)
 
     @cached_property
     def reference(self) -> Policy:

@@ -153,10 +153,18 @@ class RewardSettings(Section):
     members: int = Field(4, ge=1, le=16, description="Members; their spread is the reward's uncertainty.")
 
 
+Mode = Literal["branches", "lora", "full"]
+
+
 class PpoSettings(Section):
     """Proximal policy optimisation."""
 
-    live_layers: Positive | Literal["third"] = Field("third", description="Decoder layers that learn, from the top.")
+    mode: Mode = Field(
+        "branches", description="What learns: deltas on the last layers, on all (lora), or the whole model (full)."
+    )
+    live_layers: Positive | Literal["third"] = Field(
+        "third", description="Layers that learn in branches, from the top."
+    )
     updates: Annotated[int, Field(ge=1, le=1000)] | Auto = Field(
         "auto", description="Updates a round; auto: 8 to 80, so that tuning takes about ten minutes on this machine."
     )
@@ -166,12 +174,20 @@ class PpoSettings(Section):
     )
     epochs: int = Field(4, ge=1, le=16, description="Passes over the responses of an update.")
     minibatches: int = Field(4, ge=1, le=64, description="Optimiser steps in a pass.")
-    learning_rate: Annotated[float, Field(gt=0)] | Auto = Field("auto", description="AdamW's, falling; auto: 2e-4.")
+    learning_rate: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="AdamW's, falling; auto: 2e-4, and 3e-6 in mode full."
+    )
     kl_weight: float = Field(0.05, ge=0, description="Weight of the KL to the reference in the reward, at the start.")
     kl_target: Annotated[float, Field(ge=0)] | Auto = Field(
         "auto", description="Nats a response the controller holds; auto: 0.1 a token, at most 6; 0: weight is fixed."
     )
     caution: float = Field(1.0, ge=0, description="Standard deviations of the members taken from the reward.")
+
+    @model_validator(mode="after")
+    def _live_layers_are_of_branches(self) -> PpoSettings:
+        if self.mode != "branches" and self.live_layers != "third":
+            raise ValueError(f'live_layers is of mode "branches"; in mode "{self.mode}" every layer learns')
+        return self
 
 
 class MeasuringSettings(Section):

@@ -72,6 +72,10 @@ ROWS = (
     below("[ppo]\nkl_target = -1", '[ppo] kl_target must be at least 0 or "auto", not -1.'),
     below("[ppo]\nlearning_rate = 0", '[ppo] learning_rate must be above 0 or "auto", not 0.'),
     below('[ppo]\nlive_layers = "half"', '[ppo] live_layers must be a whole number or "third", not "half".'),
+    below(
+        '[ppo]\nmode = "full"\nlive_layers = 6',
+        '[ppo]: live_layers is of mode "branches"; in mode "full" every layer learns.',
+    ),
     below("[ppo]\nepochs = 2026-01-01", '[ppo] epochs must be a whole number, not "2026-01-01".'),
     below(
         "[ppo]\nepisodes = 33",

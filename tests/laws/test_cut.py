@@ -77,7 +77,7 @@ def test_log_probabilities_of_the_branch_are_those_of_the_whole_merged_model(kin
     )
     prepared = actor.prepare(rollouts)
     assert prepared.rollouts.trunk is not None
-    own = actor.logprobs(prepared.rollouts, range(6)).logprobs
+    own = actor.logprobs(prepared.rollouts, range(6))
     model = merged_copy(family(kind), {name.removeprefix("policy."): value for name, value in actor.state().items()})
     assert (own - teacher_forced(model, rollouts)).abs().max() < 1e-5
 

@@ -15,7 +15,7 @@ from expound.models.layout import lay_out
 from expound.models.policy import ModelPolicy
 from expound.ppo.rollout import Rollouts, micro_batches
 from expound.records import SamplingKey
-from expound.settings import SamplingSettings
+from expound.settings import Mode, SamplingSettings
 from tests.laws.test_cut import stir, teacher_forced
 from tests.support.families import LAYERS, WIDTH, as_loaded, family, prompts, render
 from tests.support.tiny import tiny_llama
@@ -51,10 +51,10 @@ def test_what_is_prepared_is_what_plain_passes_give(kind: str) -> None:
         trunk = prepared.rollouts.trunk[rollouts.starts[episode] : rollouts.starts[episode + 1]]
         assert (trunk - states[1]).abs().max() < 2e-5
         assert (prepared.features[begin : begin + length] - states[-1][start - 1 : -1]).abs().max() < 2e-5
-        assert (prepared.reading[episode] - states[1][start:].mean(0)).abs().max() < 2e-5
+        assert (prepared.rollouts.reading[episode] - states[2][start:].mean(0)).abs().max() < 2e-5
         begin += length
-    assert prepared.reading.shape == (12, WIDTH)
-    assert torch.equal(actor.read(rollouts), prepared.reading)
+    assert prepared.rollouts.reading.shape == (12, WIDTH)
+    assert (actor.read(rollouts) - prepared.rollouts.reading).abs().max() < 2e-5
 
 
 def test_the_sampler_and_the_trainer_agree() -> None:
@@ -64,7 +64,7 @@ def test_the_sampler_and_the_trainer_agree() -> None:
     prepared = actor.prepare(actor.sample(prompts(), 3, SAMPLING, KEY))
     assert prepared.old_logprobs is prepared.rollouts.sampler_logprobs
     with torch.no_grad():
-        again = actor.logprobs(prepared.rollouts, range(12)).logprobs
+        again = actor.logprobs(prepared.rollouts, range(12))
     assert (again - prepared.old_logprobs).abs().max() < 1e-5
 
 
@@ -80,7 +80,7 @@ def test_recomputed_log_probabilities_of_the_same_batch_are_equal() -> None:
     actor = actor_of()
     stir(actor)
     rollouts = actor.prepare(actor.sample(prompts(), 2, SAMPLING, KEY)).rollouts
-    first, second = (actor.logprobs(rollouts, range(8)).logprobs for _ in range(2))
+    first, second = (actor.logprobs(rollouts, range(8)) for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -134,14 +134,14 @@ def test_gradients_are_those_of_autograd_on_the_whole_model(kind: str) -> None:
     stir(actor)
     rollouts = actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY)).rollouts
     weights = torch.linspace(-1, 1, len(rollouts.response_tokens))
-    (actor.logprobs(rollouts, range(6)).logprobs * weights).sum().backward()
+    (actor.logprobs(rollouts, range(6)) * weights).sum().backward()
     mine = [parameter.grad.clone() for parameter in actor.parameters("policy")]
     whole = BranchActor(as_loaded(family(kind)), render, live_layers=2, seed=1)
     whole.load_state(actor.state())
     found = []
     for episode, start in enumerate(rollouts.starts[:-1].tolist()):
         span, begin = slice(start, int(rollouts.starts[episode + 1])), int(rollouts.prompt_lengths[episode])
-        hidden = whole._branch(inputs_embeds=rollouts.trunk[span][None], use_cache=False)[0]  # noqa: SLF001
+        hidden = whole._voice.branch(inputs_embeds=rollouts.trunk[span][None], use_cache=False)[0]  # noqa: SLF001
         logits = family(kind).get_output_embeddings()(hidden)[0] / rollouts.temperature
         found.append(torch.log_softmax(logits, dim=-1)[begin - 1 : -1].gather(1, rollouts.tokens[span][begin:, None]))
     (torch.cat(found)[:, 0] * weights).sum().backward()
@@ -164,17 +164,18 @@ def test_only_the_deltas_and_the_value_learn() -> None:
     assert directions.std().item() == pytest.approx(1, abs=0.02)
 
 
-def test_the_value_begins_at_zero_and_learns() -> None:
-    actor = actor_of()
-    features = torch.randn(20, WIDTH, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(actor.values(features), torch.zeros(20))
-    target = features[:, 0]
+@pytest.mark.parametrize("mode", ["branches", "full"])
+def test_the_value_begins_at_zero_and_learns(mode: Mode) -> None:
+    actor = BranchActor(as_loaded(family("llama")), render, live_layers=2, seed=1, mode=mode)
+    prepared = actor.prepare(actor.sample(prompts(), 2, SAMPLING, KEY))
+    assert torch.equal(actor.values(prepared, range(8)), torch.zeros(len(prepared.old_logprobs)))
+    target = prepared.features[:, 0]
     optimizer = torch.optim.AdamW(actor.parameters("value"), lr=1e-2)
     for _ in range(200):
         optimizer.zero_grad()
-        ((actor.values(features) - target) ** 2).mean().backward()
+        ((actor.values(prepared, range(8)) - target) ** 2).mean().backward()
         optimizer.step()
-    assert ((actor.values(features) - target) ** 2).mean() < 0.05 * target.var()
+    assert ((actor.values(prepared, range(8)) - target) ** 2).mean() < 0.05 * target.var()
 
 
 def test_the_start_follows_from_the_seed_and_moves_no_global_generator() -> None:
@@ -234,7 +235,7 @@ def test_a_model_that_cannot_be_cut_is_run_whole() -> None:
     prepared = actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY))
     assert prepared.rollouts.trunk is None
     assert prepared.old_logprobs is prepared.rollouts.sampler_logprobs
-    assert (actor.logprobs(prepared.rollouts, range(6)).logprobs - prepared.old_logprobs).abs().max() < 1e-5
+    assert (actor.logprobs(prepared.rollouts, range(6)) - prepared.old_logprobs).abs().max() < 1e-5
     assert (prepared.reference_logprobs - teacher_forced(strange, prepared.rollouts)).abs().max() < 1e-5
     assert BranchActor(as_loaded(model), render, live_layers=2, seed=1).notes == ()
 
@@ -247,3 +248,56 @@ def test_large_rollouts_are_run_in_several_passes() -> None:
     for part in parts:
         layout = lay_out(rollouts, part)
         assert layout.prompts.numel() + layout.responses.numel() <= 150
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_where_all_layers_learn_the_reference_stays_and_the_policy_is_the_whole_model(kind: str, mode: Mode) -> None:
+    """Sampled, trained, read and merged numbers agree, and what rewards read is the untouched model's."""
+    loaded = as_loaded(family(kind))
+    actor = BranchActor(loaded, render, live_layers="third", seed=1, mode=mode)
+    stir(actor)
+    prepared = actor.prepare(actor.sample(prompts(), 2, SAMPLING, KEY))
+    assert prepared.old_logprobs is prepared.rollouts.sampler_logprobs
+    assert (actor.logprobs(prepared.rollouts, range(8)) - prepared.old_logprobs).abs().max() < 1e-5
+    assert (prepared.reference_logprobs - teacher_forced(family(kind), prepared.rollouts)).abs().max() < 1e-5
+    assert (actor.read(prepared.rollouts) - prepared.rollouts.reading).abs().max() < 2e-5
+    said = ModelPolicy(loaded, render, SAMPLING, actor.state()).sample(prompts(), 2, SAMPLING, KEY)
+    assert [one.tokens for one in said] == list(responses_of(prepared.rollouts))
+    assert (prepared.old_logprobs - prepared.reference_logprobs).abs().max() > 1e-2
+    assert actor.notes == ()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_gradients_of_a_whole_policy_are_those_of_autograd(kind: str) -> None:
+    """Embeddings and head among them, whether the two share their weight or not."""
+    actor = BranchActor(as_loaded(family(kind)), render, live_layers="third", seed=1, mode="full")
+    rollouts = actor.prepare(actor.sample(prompts(3), 2, SAMPLING, KEY)).rollouts
+    weights = torch.linspace(-1, 1, len(rollouts.response_tokens))
+    (actor.logprobs(rollouts, range(6)) * weights).sum().backward()
+    model, found = family(kind).requires_grad_(), []
+    for episode, start in enumerate(rollouts.starts[:-1].tolist()):
+        row, begin = rollouts.tokens[start : rollouts.starts[episode + 1]], int(rollouts.prompt_lengths[episode])
+        table = torch.log_softmax(model(input_ids=row[None], use_cache=False).logits[0] / rollouts.temperature, dim=-1)
+        found.append(table[begin - 1 : -1].gather(1, row[begin:, None])[:, 0])
+    (torch.cat(found) * weights).sum().backward()
+    for own, oracle in zip(actor.parameters("policy"), model.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, oracle.grad, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("live", [1, 2, 3])
+def test_what_is_captured_while_sampling_is_what_a_pass_gives(live: int) -> None:
+    """Above, at and below where rewards read; with responses that end early and rows that leave."""
+    actor = BranchActor(as_loaded(family("gpt2"), end_tokens=tuple(range(30))), render, live_layers=live, seed=1)
+    stir(actor)
+    sampled = actor.sample(prompts(), 3, SamplingSettings(temperature=1.5, max_new_tokens=40), KEY)
+    assert sampled.response_lengths.unique().numel() > 1
+    passed = actor.prepare(dataclasses.replace(sampled, trunk=None, reading=None))
+    captured = actor.prepare(sampled)
+    assert (sampled.trunk is None) == (live == 3)
+    for one, other in zip(
+        (captured.features, captured.rollouts.reading), (passed.features, passed.rollouts.reading), strict=True
+    ):
+        assert (one - other).abs().max() < 5e-5
+    if sampled.trunk is not None:
+        assert (captured.rollouts.trunk - passed.rollouts.trunk).abs().max() < 5e-5

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import BertConfig, BertLMHeadModel, BertModel, LlamaModel
+from transformers import BertConfig, BertLMHeadModel, BertModel, LlamaModel, MambaConfig, MambaForCausalLM
 
 from expound.errors import ModelNotFound, ModelRefused, PromptError
 from expound.models.cut import layers_of
@@ -116,6 +116,16 @@ def test_code_that_comes_with_a_model_never_runs(folder: Path, tmp_path: Path) -
 def test_a_kind_that_nobody_knows(folder: Path) -> None:
     edit(folder / "config.json", model_type="marvel")
     with pytest.raises(ModelRefused, match="is of an unknown kind"):
+        load(str(folder))
+
+
+def test_a_memory_that_cannot_be_shared(folder: Path) -> None:
+    """A state-space model folds a prompt into one state, which our rows could not go on from."""
+    with torch.random.fork_rng(devices=[]):
+        MambaForCausalLM(
+            MambaConfig(vocab_size=512, hidden_size=64, num_hidden_layers=1, eos_token_id=0)
+        ).save_pretrained(folder)
+    with pytest.raises(ModelRefused, match="is a MambaForCausalLM, whose reading of a prompt cannot be shared"):
         load(str(folder))
 
 

@@ -58,7 +58,7 @@ def test_log_probabilities_sampled_prepared_and_teacher_forced_agree(loaded: Loa
     prepared = actor.prepare(rollouts)
     assert prepared.old_logprobs is rollouts.sampler_logprobs
     with torch.no_grad():
-        again = actor.logprobs(prepared.rollouts, range(rollouts.episodes)).logprobs
+        again = actor.logprobs(prepared.rollouts, range(rollouts.episodes))
     assert (again - prepared.old_logprobs).abs().max() < 1e-4
     assert (prepared.reference_logprobs - teacher_forced(loaded.model, rollouts)).abs().max() < 1e-4
 

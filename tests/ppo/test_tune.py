@@ -322,8 +322,8 @@ class Liar(TabularActor):
 class Broken(TabularActor):
     """An actor whose value becomes infinite."""
 
-    def values(self, features: Tensor) -> Tensor:
-        return super().values(features) + math.inf
+    def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
+        return super().values(prepared, episodes) + math.inf
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from expound.ppo.actor import Member, Prepared, RewardValues, TokenLogprobs
+from expound.ppo.actor import Member, Prepared, RewardValues
 from expound.ppo.rollout import Rollouts, flat_index
 from expound.records import Prompt, SamplingKey, Text, content_id
 from expound.settings import SamplingSettings
@@ -67,26 +67,31 @@ class TabularActor:
     def prepare(self, rollouts: Rollouts) -> Prepared:
         episodes = range(rollouts.episodes)
         with torch.no_grad():
-            old = self.logprobs(rollouts, episodes).logprobs
-            reference = self._of(self.reference, rollouts, episodes).logprobs
+            old = self.logprobs(rollouts, episodes)
+            reference = self._of(self.reference, rollouts, episodes)
         features = torch.nn.functional.one_hot(steps_of(rollouts, episodes), len(self.value)).float()
         first = rollouts.tokens[rollouts.starts[:-1] + rollouts.prompt_lengths]
-        return Prepared(rollouts, old, reference, features, first[:, None].float())
+        return Prepared(
+            replace(rollouts, reading=first[:, None].float()),
+            old,
+            reference,
+            features,
+            features.new_zeros(rollouts.episodes, 1),
+        )
 
-    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
+    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
         return self._of(self.policy, rollouts, episodes)
 
-    def _of(self, logits: Tensor, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
+    def _of(self, logits: Tensor, rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
         logprobs = (logits / rollouts.temperature).log_softmax(-1)[steps_of(rollouts, episodes)]
-        entropy = -(logprobs.exp() * logprobs).sum(-1).detach()
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
-        return TokenLogprobs(logprobs.gather(1, targets[:, None])[:, 0], entropy)
+        return logprobs.gather(1, targets[:, None])[:, 0]
 
     def text(self, tokens: Sequence[int]) -> str:
         return " ".join(map(str, tokens))
 
-    def values(self, features: Tensor) -> Tensor:
-        return features @ self.value
+    def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
+        return prepared.features[flat_index(prepared.rollouts, episodes)] @ self.value
 
     def parameters(self, member: Member) -> Sequence[Parameter]:
         return [self.policy] if member == "policy" else [self.value]
@@ -99,5 +104,6 @@ class FirstTokenReward:
     table: Tensor
 
     def of(self, prepared: Prepared) -> RewardValues:
-        mean = self.table[prepared.reading[:, 0].long()]
+        assert prepared.rollouts.reading is not None
+        mean = self.table[prepared.rollouts.reading[:, 0].long()]
         return RewardValues(mean, torch.zeros_like(mean))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from expound.models.cache import new_cache, run_decoder
-from expound.models.head import FrozenHead
+from expound.models.cut import tapped
+from expound.models.head import Head
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings
 
@@ -33,9 +35,11 @@ class Speaker:
     """A decoder that can be sampled from, with its head and the tokens that end a response."""
 
     decoder: PreTrainedModel
-    head: FrozenHead
+    head: Head
     end_tokens: tuple[int, ...]
     pad_token: int
+    taps: tuple[int, ...] = ()
+    """Layers whose inputs are captured."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A sampled response: its tokens, the end token included, and their log-probabilities at the temperature."""
+    """A sampled response: its tokens, the end token included, and their log-probabilities at the temperature.
+
+    `tapped` [prompt + response tokens, width] each: the inputs of the layers that were to be captured.
+    """
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
     finished: bool
+    tapped: tuple[Tensor, ...] = ()
 
 
 def uniforms(key: SamplingKey, prompt: str, sample: int, count: int) -> Tensor:
@@ -117,29 +125,72 @@ def decode(
 
     Each prompt is read once. Rows end with an end token or after max_new_tokens.
     """
-    batch = _Live(speaker, prompts, rows)
-    steps = uniform.shape[1]
-    tokens = torch.zeros(len(rows), steps, dtype=torch.long)
-    logprobs = torch.zeros(len(rows), steps)
-    lengths = torch.full((len(rows),), steps)
-    finished = torch.zeros(len(rows), dtype=torch.bool)
-    ends = torch.tensor(speaker.end_tokens)
-    for step in range(steps):
-        drawn, logprob = (part.cpu() for part in draw(batch.logits(), temperature, uniform[batch.rows, step]))
-        tokens[batch.rows, step], logprobs[batch.rows, step] = drawn, logprob.float()
-        ended = torch.isin(drawn, ends) & ~finished[batch.rows]
-        lengths[batch.rows[ended]], finished[batch.rows[ended]] = step + 1, True
-        live = ~finished[batch.rows]
-        if step + 1 == steps or not bool(live.any()):
-            break
-        if live.sum() < compact_below * len(live):
-            batch.keep(live)
-            drawn = drawn[live]
-        batch.advance(drawn)
-    return [
-        Drawn(tuple(tokens[row, :length].tolist()), tuple(logprobs[row, :length].tolist()), bool(finished[row]))
-        for row, length in enumerate(lengths.tolist())
-    ]
+    steps, ends = uniform.shape[1], torch.tensor(speaker.end_tokens)
+    with ExitStack() as stack:
+        below = [stack.enter_context(tapped(speaker.decoder, tap)) for tap in speaker.taps]
+        batch, written = _Live(speaker, prompts, rows), _Written(len(rows), steps)
+        captured = [_Captured(prompts, rows, steps, part.pop()) for part in below]
+        for step in range(steps):
+            drawn, logprob = (part.cpu() for part in draw(batch.logits(), temperature, uniform[batch.rows, step]))
+            was_live = ~written.finished[batch.rows]
+            written.note(batch.rows, step, drawn, logprob.float(), torch.isin(drawn, ends) & was_live)
+            is_live = ~written.finished[batch.rows]
+            is_over = step + 1 == steps or not bool(is_live.any())
+            if is_over and not captured:
+                break
+            # A row that is captured stays until its last token was read.
+            stays = was_live if captured else is_live
+            if stays.sum() < compact_below * len(stays):
+                batch.keep(stays)
+                drawn = drawn[stays]
+            batch.advance(drawn)
+            for one, part in zip(captured, below, strict=True):
+                one.said[batch.rows.to(one.said.device), step] = part.pop()[:, 0]
+            if is_over:
+                break
+    return written.drawn(captured)
+
+
+class _Written:
+    """What was drawn of each row."""
+
+    def __init__(self, rows: int, steps: int) -> None:
+        """Make room for `steps` tokens of each row."""
+        self.tokens = torch.zeros(rows, steps, dtype=torch.long)
+        self.logprobs = torch.zeros(rows, steps)
+        self.lengths = torch.full((rows,), steps)
+        self.finished = torch.zeros(rows, dtype=torch.bool)
+
+    def note(self, rows: Tensor, step: int, tokens: Tensor, logprobs: Tensor, has_ended: Tensor) -> None:
+        """Write down one more token of some rows; what a row says behind its end is not read."""
+        self.tokens[rows, step], self.logprobs[rows, step] = tokens, logprobs
+        self.lengths[rows[has_ended]], self.finished[rows[has_ended]] = step + 1, True
+
+    def drawn(self, captured: Sequence[_Captured]) -> list[Drawn]:
+        """Return the responses, cut behind their ends."""
+        return [
+            Drawn(
+                tuple(self.tokens[row, :length].tolist()),
+                tuple(self.logprobs[row, :length].tolist()),
+                bool(self.finished[row]),
+                tuple(one.of(row, length) for one in captured),
+            )
+            for row, length in enumerate(self.lengths.tolist())
+        ]
+
+
+class _Captured:
+    """What went into a layer: for each prompt, and for each response token of each row."""
+
+    def __init__(self, prompts: Sequence[Sequence[int]], rows: Sequence[int], steps: int, read: Tensor) -> None:
+        """Keep the states [prompts, columns, width] of prompts padded at the front; make room for `steps` tokens."""
+        self.prompts = [states[-len(prompt) :] for states, prompt in zip(read, prompts, strict=True)]
+        self.rows = rows
+        self.said = read.new_zeros(len(rows), steps, read.shape[-1])
+
+    def of(self, row: int, length: int) -> Tensor:
+        """Return the states of a row's prompt and of its first `length` response tokens."""
+        return torch.cat([self.prompts[self.rows[row]], self.said[row, :length]])
 
 
 class _Live:

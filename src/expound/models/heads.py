@@ -34,8 +34,10 @@ class FittedReward:
 
     def of(self, prepared: Prepared) -> RewardValues:
         """Return the rewards of all episodes (fulfils ppo.actor.TokenReward)."""
-        found = predict(self.heads, prepared.reading.double().cpu().numpy())
-        mean, sd = (torch.from_numpy(one).float().to(prepared.reading.device) for one in found)
+        reading = prepared.rollouts.reading
+        assert reading is not None, "the actor prepares what a reward reads"
+        found = predict(self.heads, reading.double().cpu().numpy())
+        mean, sd = (torch.from_numpy(one).float().to(reading.device) for one in found)
         return RewardValues(mean, sd)
 
 
@@ -50,7 +52,7 @@ class FunctionReward:
     def of(self, prepared: Prepared) -> RewardValues:
         """Return the rewards of all episodes (fulfils ppo.actor.TokenReward). Errors: InputError."""
         scores = self.scorer.scores(self.responses(prepared.rollouts), self.round)
-        mean = torch.tensor(scores, dtype=torch.float32, device=prepared.reading.device)
+        mean = torch.tensor(scores, dtype=torch.float32, device=prepared.features.device)
         return RewardValues(mean, torch.zeros_like(mean))
 
 

@@ -6,6 +6,7 @@ A prompt of 120 tokens with four responses of 48 makes 312 tokens of work and no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,6 @@ from transformers import DynamicCache, PreTrainedModel
 from expound.models.cache import new_cache, run_decoder
 from expound.models.cut import tapped
 from expound.models.decoding import left_padded, positions_of
-from expound.models.head import FrozenHead, logprobs_at
 from expound.ppo.rollout import Rollouts, micro_batches
 
 
@@ -36,19 +36,16 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class ReferencePass:
-    """What the reference makes of episodes; tokens and response tokens end to end, episode by episode.
+class Seen:
+    """What a pass over episodes saw, end to end, episode by episode.
 
-    `trunk` [tokens, width]; `features` [response tokens, width]: the final state that predicts each; `logprobs`
-    [response tokens] at the rollouts' temperature; `reading` float32 [episodes, width]: the trunk's mean over the
-    response tokens. On verdicts of the demonstration's training prompts a ridge on it ordered .735 of the pairs of
-    left-out prompts as the utility does; with later layers, the last token, length and ending beside it .66.
+    `features` [response tokens, width]: the final state that predicts each; `last` [episodes, width]: the final state
+    of the last token; `tapped` [tokens, width] each: the inputs of the layers that were asked for.
     """
 
-    trunk: Tensor
     features: Tensor
-    logprobs: Tensor
-    reading: Tensor
+    last: Tensor
+    tapped: tuple[Tensor, ...]
 
 
 def lay_out(rollouts: Rollouts, episodes: Sequence[int]) -> Layout:
@@ -85,6 +82,30 @@ def run_layout(decoder: PreTrainedModel, layout: Layout, values: Tensor, cache: 
     return prompts, run_decoder(decoder, values[layout.responses], mask, positions, cache)
 
 
+@torch.no_grad()
+def sharing_gap(decoder: PreTrainedModel) -> float:
+    """Return how far responses that go on from a shared, padded prompt are from rows of their own.
+
+    Infinite for a model whose memory of a prompt cannot be handed to several responses, such as a state-space one.
+    """
+    size = decoder.get_input_embeddings().get_parameter("weight").shape[0]
+    rows = [torch.tensor(row, device=decoder.device) % size for row in ([7, 8, 9, 3, 4], [7, 8, 9, 5, 6], [2, 3, 4])]
+    values, mask = torch.cat(rows), torch.tensor([[1, 1, 1], [0, 0, 1]], device=decoder.device)
+    layout = Layout(
+        prompts=torch.tensor([[0, 1, 2], [0, 0, 10]], device=decoder.device),
+        prompt_mask=mask,
+        responses=torch.tensor([[3, 4], [8, 9], [11, 12]], device=decoder.device),
+        prompt_of=torch.tensor([0, 0, 1], device=decoder.device),
+        lengths=(2, 2, 2),
+    )
+    try:
+        _, shared = run_layout(decoder, layout, values, new_cache(decoder))
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError):
+        return float("inf")
+    own = [decoder(input_ids=row[None], use_cache=False)[0][0, -2:] for row in rows]
+    return float((shared - torch.stack(own)).abs().max())
+
+
 def predicting(layout: Layout, prompts: Tensor, responses: Tensor) -> list[Tensor]:
     """Return for each row the final states that predict its response tokens, [response tokens, width]."""
     return [
@@ -93,34 +114,50 @@ def predicting(layout: Layout, prompts: Tensor, responses: Tensor) -> list[Tenso
     ]
 
 
+def predicted_states(decoder: PreTrainedModel, rollouts: Rollouts, episodes: Sequence[int], values: Tensor) -> Tensor:
+    """Return the final states that predict the response tokens of some episodes, [n, width], with gradients."""
+    layout, cache = lay_out(rollouts, episodes), DynamicCache(config=decoder.config)
+    return torch.cat(predicting(layout, *run_layout(decoder, layout, values, cache)))
+
+
 @torch.no_grad()
-def reference_pass(decoder: PreTrainedModel, head: FrozenHead, rollouts: Rollouts, first: int) -> ReferencePass:
-    """Run the reference over episodes once and return all that is read of it; `first` is the first live layer."""
-    found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+def look_over(decoder: PreTrainedModel, rollouts: Rollouts, values: Tensor, taps: Sequence[int]) -> Seen:
+    """Run a decoder over all episodes once; `values` as in `run_layout`, `taps` number its own layers."""
+    found: dict[int, tuple[Tensor, ...]] = {}
     prompt_lengths = rollouts.prompt_lengths.tolist()
-    with tapped(decoder, first) as below:
+    with ExitStack() as stack:
+        below = [stack.enter_context(tapped(decoder, tap)) for tap in taps]
         for episodes in micro_batches(rollouts, range(rollouts.episodes)):
             layout = lay_out(rollouts, episodes)
-            features = predicting(layout, *run_layout(decoder, layout, rollouts.tokens, new_cache(decoder)))
-            prompts, responses = below[-2:]
+            final = run_layout(decoder, layout, values, new_cache(decoder))
+            features = predicting(layout, *final)
             for row, episode in enumerate(episodes):
-                prompt = prompts[layout.prompt_of[row], -prompt_lengths[episode] :]
-                said = responses[row, : layout.lengths[row]]
-                found[episode] = (torch.cat([prompt, said]), features[row], said.mean(dim=0))
-            below.clear()
-    parts = [found[episode] for episode in range(rollouts.episodes)]
-    final = torch.cat([features for _, features, _ in parts])
-    return ReferencePass(
-        trunk=torch.cat([trunk for trunk, _, _ in parts]),
-        features=final,
-        logprobs=logprobs_at(final, rollouts.response_tokens, head, rollouts.temperature),
-        reading=torch.stack([mean for _, _, mean in parts]).float(),
-    )
+                prompt, length = layout.prompt_of[row], layout.lengths[row]
+                states = (
+                    torch.cat([prompts[prompt, -prompt_lengths[episode] :], said[row, :length]])
+                    for prompts, said in below
+                )
+                found[episode] = (features[row], final[1][row, length - 1 : length], *states)
+            for part in below:
+                part.clear()
+    parts = [torch.cat(part) for part in zip(*(found[one] for one in range(rollouts.episodes)), strict=True)]
+    return Seen(parts[0], parts[1], tuple(parts[2:]))
+
+
+def response_means(states: Tensor, rollouts: Rollouts) -> Tensor:
+    """Return the mean over the response tokens of states [tokens, width], float32 [episodes, width].
+
+    Of what lies two thirds up the reference it is what a reward reads. On verdicts of the demonstration's training
+    prompts a ridge on it ordered .735 of the pairs of left-out prompts as the utility does; with later layers, the last
+    token, length and ending beside it .66.
+    """
+    ends = zip(rollouts.starts[1:].tolist(), rollouts.response_lengths.tolist(), strict=True)
+    return torch.stack([states[end - length : end].mean(dim=0) for end, length in ends]).float()
 
 
 @torch.no_grad()
 def read_responses(trunk: PreTrainedModel, rollouts: Rollouts, first: int) -> Tensor:
-    """Return the `reading` of `reference_pass`, from the layers up to `first` alone."""
+    """Return `response_means` of what goes into layer `first`, from the layers up to it alone."""
     found: dict[int, Tensor] = {}
     with tapped(trunk, first) as below:
         for episodes in micro_batches(rollouts, range(rollouts.episodes)):

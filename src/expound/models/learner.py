@@ -18,7 +18,7 @@ from torch import Tensor
 
 from expound.errors import InputError, ModelRefused, PromptError
 from expound.files import clear_staging, json_lines, write_file
-from expound.models.branches import BranchActor, LiveLayers, Render, live_count
+from expound.models.branches import BranchActor, Render, actor_for
 from expound.models.checkpoints import (
     MANIFEST,
     NAME,
@@ -32,7 +32,6 @@ from expound.models.checkpoints import (
     save_checkpoint,
     write_whole,
 )
-from expound.models.cut import decoder_of, layers_of
 from expound.models.heads import FittedReward, FunctionReward, heads_id, read_reward, spread_of, write_reward
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.policy import ModelPolicy, policy_id, text_of
@@ -75,15 +74,13 @@ class BranchLearner:
         loaded: Loaded,
         render: Render,
         progress: Progress,
-        live_layers: LiveLayers = "third",
         sampling: SamplingSettings | None = None,
     ) -> None:
         """Take the reference and how prompts become conversations; `progress` shows the reading of responses.
 
-        `live_layers` as in [ppo]: a reward is read where they begin. `sampling` is what exported policies default to.
+        `sampling` is what exported policies default to.
         """
         self._loaded, self._render, self._progress = loaded, render, progress
-        self._live_layers = live_layers
         self._sampling = sampling or SamplingSettings()
         self._readings: dict[tuple[str, ...], Floats] = {}
 
@@ -121,7 +118,7 @@ class BranchLearner:
         responses = self._with_tokens(prompts, responses)
         examples = [example for example in examples if example.response in responses]
         judged = [responses[example.response] for example in examples]
-        actor = BranchActor(self._loaded, self._render, live_layers=self._live_layers, seed=target.seed)
+        actor = BranchActor(self._loaded, self._render, live_layers="third", seed=target.seed)
         readings = self._read(actor, prompts, responses)
         features = np.stack([readings[response.id] for response in judged])
         values = np.array([example.value for example in examples])
@@ -129,7 +126,7 @@ class BranchLearner:
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
         mean, sd, doubt = normaliser(heads, material.features, is_reference)
-        accuracy, ground = left_out_accuracy(material, target.seed), self._ground(self._live_layers)
+        accuracy, ground = left_out_accuracy(material, target.seed), self._ground()
         card = RewardCard(
             id=heads_id(heads, ground),
             round=target.round,
@@ -154,7 +151,7 @@ class BranchLearner:
         Its mean and spread are those of the reference's among the responses.
         Errors: InputError for what the function does wrong, NothingToLearn when it tells nothing apart, StorageError.
         """
-        scores, ground = np.array(scorer.scores(responses, target.round)), self._ground(self._live_layers)
+        scores, ground = np.array(scorer.scores(responses, target.round)), self._ground()
         mean, sd = spread_of(scores, [response.policy == self._loaded.identity for response in responses])
         lengths = [len(response.tokens) for response in responses]
         material = Material(np.zeros((len(scores), 1)), scores, tuple(response.prompt for response in responses))
@@ -182,9 +179,9 @@ class BranchLearner:
 
         What is read for it is kept for the next fit. Errors: ModelRefused.
         """
-        _, heads = read_reward(reward, self._ground(self._live_layers))
+        _, heads = read_reward(reward, self._ground())
         assert heads is not None, "a function has no members"
-        actor = BranchActor(self._loaded, self._render, live_layers=self._live_layers, seed=0)
+        actor = BranchActor(self._loaded, self._render, live_layers="third", seed=0)
         readings = self._read(actor, prompts, responses)
         _, spread = predict(heads, np.stack(list(readings.values())))
         return dict(zip(readings, spread.tolist(), strict=True))
@@ -241,10 +238,10 @@ class BranchLearner:
         return PolicyRecord(done.id, task.round.number, place, done.outcome.ended), done.outcome.alarms
 
     def _prepare(self, task: TuneTask, reward: Path) -> tuple[TunePlan, Learning, CheckpointKeeper]:
-        card, heads = read_reward(reward, self._ground(task.ppo.live_layers))
+        card, heads = read_reward(reward, self._ground())
         normal = Normaliser(card.mean, card.sd, card.doubt)
         plan = TunePlan(task.round, tuple(task.prompts), task.sampling, task.ppo, normal)
-        actor = BranchActor(self._loaded, self._render, live_layers=task.ppo.live_layers, seed=task.round.seed)
+        actor = actor_for(self._loaded, self._render, task.ppo, task.round.seed)
         for note in actor.notes:
             self._progress.say(note)
         before = previous_policy(task)
@@ -292,10 +289,9 @@ class BranchLearner:
         held = Held({name: chosen[name] for name in ("policy", "value")}, json.dumps(asdict(state), indent=1))
         write_whole(task.folder, held, {"reference": self._loaded.identity})
 
-    def _ground(self, live_layers: LiveLayers) -> Identity:
-        """Return what a reward is fitted on: the reference, and where in it the reward is read."""
-        count = live_count(live_layers, len(layers_of(decoder_of(self._loaded.model))))
-        return {"reference": self._loaded.identity, "live layers": str(count)}
+    def _ground(self) -> Identity:
+        """Return what a reward is fitted on."""
+        return {"reference": self._loaded.identity}
 
 
 class CheckpointKeeper:

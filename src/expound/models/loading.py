@@ -24,6 +24,8 @@ from expound.errors import ModelNotFound, ModelRefused, PromptError
 from expound.files import parse_object, read_text
 from expound.models.chat import leave_marks_to_the_template, rendered, token_ids, turn_ends
 from expound.models.conversion import converted, hash_once, quiet
+from expound.models.cut import decoder_of
+from expound.models.layout import sharing_gap
 from expound.models.reference import KNOWN, PACKAGE, first_line, resolve
 from expound.records import Conversation, Json, content_id
 
@@ -110,6 +112,11 @@ def _load_folder(folder: Path, identity: str, named: Path) -> Loaded:
     model.eval().requires_grad_(requires_grad=False)
     if _sees_ahead(model):
         raise _cannot_write(named, type(model).__name__)
+    if sharing_gap(decoder_of(model)) > _SAME:
+        raise ModelRefused(
+            f"{named} is a {type(model).__name__}, whose reading of a prompt cannot be shared by several responses.",
+            "Choose a decoder of attention layers alone, such as GPT-2, Llama or Qwen3.",
+        )
     ends = _end_tokens(model, tokenizer)
     if not ends:
         raise ModelRefused(

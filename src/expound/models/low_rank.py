@@ -5,6 +5,7 @@ A live layer is named as the whole model counts it: "20.mlp.up_proj" is in layer
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 
@@ -20,6 +21,7 @@ from expound.models.cut import decoder_of, layers_of, shared_copy
 RANK = 16
 ALPHA = 32
 SCALE = ALPHA / RANK
+_DELTA = (".a", ".b")
 _OTHER_MODEL = "The policy was tuned on another model; name that one in project.toml."
 
 
@@ -58,6 +60,26 @@ def make_low_rank(decoder: PreTrainedModel, live: int, first: int, generator: to
                 layer.get_submodule(parent).add_module(child, low_rank)
                 learning |= {f"{index}.{path}.a": low_rank.a, f"{index}.{path}.b": low_rank.b}
     return learning
+
+
+def with_learnt(model: PreTrainedModel, learnt: Mapping[str, Tensor]) -> PreTrainedModel:
+    """Return the model with what was learnt in any mode: deltas, or weights in place of its own.
+
+    Errors: ModelRefused when a name or a shape does not fit the model.
+    """
+    if all(name.endswith(_DELTA) for name in learnt):
+        return merged_copy(model, learnt)
+    own = copy.deepcopy(model)
+    weights = dict(own.named_parameters())
+    wrong = sorted(set(weights) ^ set(learnt)) or sorted(
+        name for name, one in learnt.items() if one.shape != weights[name].shape
+    )
+    if wrong:
+        raise ModelRefused(f"The stored weights do not fit the model (first difference: {wrong[0]}).", _OTHER_MODEL)
+    with torch.no_grad():
+        for name, one in learnt.items():
+            weights[name].copy_(one)
+    return own
 
 
 def merged_copy(model: PreTrainedModel, deltas: Mapping[str, Tensor]) -> PreTrainedModel:

@@ -15,7 +15,7 @@ from expound.models.cut import decoder_of
 from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
 from expound.models.head import head_of
 from expound.models.loading import Loaded, prompt_ids
-from expound.models.low_rank import merged_copy
+from expound.models.low_rank import with_learnt
 from expound.records import Conversation, Json, Prompt, Response, SamplingKey, content_id
 from expound.settings import SamplingSettings
 
@@ -53,8 +53,8 @@ class ModelPolicy:
         Errors: ModelRefused when the branch was tuned on a model of another shape.
         """
         self._loaded, self._render, self._sampling = loaded, render, sampling
-        deltas = {name.removeprefix(_POLICY): one for name, one in (branch or {}).items() if name.startswith(_POLICY)}
-        self._model = merged_copy(loaded.model, deltas) if branch is not None else loaded.model
+        learnt = {name.removeprefix(_POLICY): one for name, one in (branch or {}).items() if name.startswith(_POLICY)}
+        self._model = with_learnt(loaded.model, learnt) if branch is not None else loaded.model
         self.id = loaded.identity if branch is None else policy_id(loaded.identity, branch)
         """Identity of its weights."""
         self._speaker = Speaker(decoder_of(self._model), head_of(self._model), loaded.end_tokens, loaded.pad_token)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from expound.models.branches import BranchActor, Render, live_count
+from expound.models.branches import BranchActor, Render, actor_for, live_count
 from expound.models.cache import ROOM, new_cache
 from expound.models.cut import decoder_of, layers_of
 from expound.models.decoding import ROWS
@@ -87,7 +87,7 @@ def try_out(loaded: Loaded, render: Render, prompts: Sequence[Prompt], settings:
     """
     asked, clock = spread(loaded, render, prompts, count), Clock()
     sampling, key = settings.sampling, SamplingKey(settings.project.seed, 0, "plan")
-    actor = BranchActor(loaded, render, live_layers=settings.ppo.live_layers, seed=key.seed)
+    actor = actor_for(loaded, render, settings.ppo, key.seed)
     optimisers = make_optimisers(actor, NO_STEP)
     clock.lap()
     found = ModelPolicy(loaded, render, sampling).sample(asked, sampling.responses_per_prompt, sampling, key)

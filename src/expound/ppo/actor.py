@@ -17,14 +17,6 @@ Member = Literal["policy", "value"]
 
 
 @dataclass(frozen=True)
-class TokenLogprobs:
-    """Log-probabilities of response tokens and the entropy of the distributions, each [n]."""
-
-    logprobs: Tensor
-    entropy: Tensor
-
-
-@dataclass(frozen=True)
 class RewardValues:
     """Rewards of episodes, before normalising: mean over the members and their spread, each [episodes]."""
 
@@ -37,15 +29,16 @@ class Prepared:
     """Rollouts with what is computed once and used in every epoch.
 
     `rollouts` carry the trunk activations; `reference_logprobs` and `old_logprobs` are flat [response tokens], episode
-    by episode; `features` [response tokens, width] are what the value reads, and `reading` float32 [episodes, columns]
-    what the reward's heads read of each episode.
+    by episode; `features` [response tokens, width] are the reference's final states that predict them, `last`
+    [episodes, width] those of the last tokens, `host` [tokens, width] what a critic's own layers begin with, or None.
     """
 
     rollouts: Rollouts
     old_logprobs: Tensor
     reference_logprobs: Tensor
     features: Tensor
-    reading: Tensor
+    last: Tensor
+    host: Tensor | None = None
 
 
 class Actor(Protocol):
@@ -59,14 +52,14 @@ class Actor(Protocol):
     def prepare(self, rollouts: Rollouts) -> Prepared:
         """Compute trunk, old and reference log-probabilities and value features, once, without gradient."""
 
-    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> TokenLogprobs:
-        """Return the policy's of some episodes, in their order, at the sampling temperature; they carry gradients."""
+    def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
+        """Return the policy's of some episodes [n], in order, at the sampling temperature; they carry gradients."""
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return a response's tokens as words."""
 
-    def values(self, features: Tensor) -> Tensor:
-        """Return the value at each response step, from features [n, width]; carries gradients."""
+    def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
+        """Return the value at each response token of some episodes, [n], in their order; carries gradients."""
 
     def parameters(self, member: Member) -> Sequence[Parameter]:
         """Return what learns in a member."""

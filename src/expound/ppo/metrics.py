@@ -13,7 +13,7 @@ from expound.ppo.penalty import k3
 from expound.ppo.rollout import Rollouts, to_grid
 from expound.ppo.update import Targets, UpdateStats
 
-MEANS = ("policy_loss", "value_loss", "clip_share", "entropy", "policy_norm", "value_norm")
+MEANS = ("policy_loss", "value_loss", "clip_share", "policy_norm", "value_norm")
 """Figures of a step of which an update reports the mean over its steps."""
 
 REPEAT_RUN = 4
@@ -89,6 +89,7 @@ def update_metrics(
         kl_se=_spread(kl) / math.sqrt(len(kl)),
         k3=float(k3(prepared.old_logprobs - prepared.reference_logprobs).mean()),
         beta=beta,
+        entropy=-float(prepared.old_logprobs.mean()),
         step_k3=_mean([step.step_kl for step in last]),
         explained_variance=explained_variance(targets.old_values, targets.returns),
         finished=float(rollouts.finished.float().mean()),

@@ -35,8 +35,9 @@ class Rollouts:
     `tokens` int64 [tokens]: prompt and response of every episode, concatenated; `starts` int64 [episodes + 1]:
     offsets into tokens; `prompt_lengths` int64 [episodes]; `finished` bool [episodes]: True = ended with an end
     token, False = cut by max_new_tokens; `sampler_logprobs` float32 [response tokens], at the sampling temperature;
-    `prompts` and `samples`: prompt id and index of each episode; `trunk` float32 [tokens, width] or None: the input
-    of the live layers; `temperature` of the sampling.
+    `prompts` and `samples`: prompt id and index of each episode; `temperature` of the sampling; `trunk` float32
+    [tokens, width] or None: the input of the live layers; `reading` float32 [episodes, width] or None: what a reward
+    reads of each episode.
     """
 
     tokens: Tensor
@@ -48,6 +49,7 @@ class Rollouts:
     samples: tuple[int, ...]
     temperature: float
     trunk: Tensor | None = None
+    reading: Tensor | None = None
 
     @property
     def episodes(self) -> int:

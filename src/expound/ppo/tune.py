@@ -21,14 +21,24 @@ from expound.ppo.alarms import WINDOW, Ground, find_alarms, is_quiet
 from expound.ppo.metrics import UpdateMetrics, most_repeating, update_metrics
 from expound.ppo.order import PromptOrder
 from expound.ppo.penalty import auto_target, next_weight
-from expound.ppo.rollout import Normaliser, check_rewards, is_response, normalise, reward_tensor, to_flat, to_grid
+from expound.ppo.rollout import (
+    Normaliser,
+    check_rewards,
+    flat_index,
+    is_response,
+    micro_batches,
+    normalise,
+    reward_tensor,
+    to_flat,
+    to_grid,
+)
 from expound.ppo.sizes import Sizes, first_episodes, known_sizes, timed_sizes
 from expound.ppo.update import Optimisers, Steps, Targets, run_update
 from expound.records import Alarm, Prompt, Round
 from expound.settings import PpoSettings, SamplingSettings
 from expound.statistics import keyed_generator
 
-AUTO_LEARNING_RATE = 2e-4
+AUTO_LEARNING_RATES = {"branches": 2e-4, "lora": 2e-4, "full": 3e-6}
 FINAL_RATE = 0.3
 """Share of the learning rate that the last update of a round still has; zero would waste the last of few updates."""
 
@@ -62,7 +72,7 @@ class TunePlan:
 
     def rate(self, update: int) -> float:
         """Return the learning rate of an update (from 1): it falls in a line to FINAL_RATE in the round's last."""
-        peak = AUTO_LEARNING_RATE if self.ppo.learning_rate == "auto" else self.ppo.learning_rate
+        peak = AUTO_LEARNING_RATES[self.ppo.mode] if self.ppo.learning_rate == "auto" else self.ppo.learning_rate
         last = update if self.ppo.updates == "auto" else self.ppo.updates  # the first update's rate is the peak anyway
         gone = (update - 1) / max(1, last - 1)
         return peak * (1.0 - (1.0 - FINAL_RATE) * gone)
@@ -208,7 +218,7 @@ def make_targets(actor: Actor, prepared: Prepared, z: Tensor, kl_weight: float) 
     """Return what the update of the prepared episodes moves towards, from their normalised rewards z [episodes]."""
     lengths = prepared.rollouts.response_lengths
     with torch.no_grad():
-        values = actor.values(prepared.features)
+        values = all_values(actor, prepared)
     advantages, returns = gae(_rewards(prepared, z, kl_weight), to_grid(values, lengths), is_response(lengths))
     return Targets(whiten(to_flat(advantages, lengths)), to_flat(returns, lengths), values)
 
@@ -223,8 +233,19 @@ def warm_up_value(learning: Learning, prepared: Prepared, z: Tensor, kl_weight: 
     target = to_flat(returns, lengths)
     for _ in range(WARM_UP_STEPS):
         learning.optimisers.value.zero_grad()
-        (0.5 * (learning.actor.values(prepared.features) - target).square().mean()).backward()
+        for episodes in micro_batches(prepared.rollouts, range(prepared.rollouts.episodes)):
+            values = learning.actor.values(prepared, episodes)
+            errors = values - target[flat_index(prepared.rollouts, episodes)]
+            (0.5 * errors.square().sum() / len(target)).backward()
         learning.optimisers.value.step()
+
+
+def all_values(actor: Actor, prepared: Prepared) -> Tensor:
+    """Return the value at every response token, flat [response tokens]."""
+    found = torch.empty_like(prepared.old_logprobs)
+    for episodes in micro_batches(prepared.rollouts, range(prepared.rollouts.episodes)):
+        found[flat_index(prepared.rollouts, episodes)] = actor.values(prepared, episodes)
+    return found
 
 
 def _rewards(prepared: Prepared, z: Tensor, kl_weight: float) -> Tensor:

@@ -60,11 +60,15 @@ class Targets:
 
 @dataclass(frozen=True)
 class Steps:
-    """How often an update passes over its episodes, in how many optimiser steps a pass, how many tokens at once."""
+    """How often an update passes over its episodes, in how many optimiser steps a pass, how many tokens at once.
+
+    `max_kl` nats a token from the policy that sampled end the epochs.
+    """
 
     epochs: int
     minibatches: int
     budget: int = TOKEN_BUDGET
+    max_kl: float = MAX_STEP_KL
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,6 @@ class StepStats:
     value_loss: float
     step_kl: float
     clip_share: float
-    entropy: float
     gap: float
     policy_norm: float = math.nan
     value_norm: float = math.nan
@@ -121,14 +124,14 @@ def run_update(
     steps: Steps,
     generator: np.random.Generator,
 ) -> UpdateStats:
-    """Take epochs x minibatches optimiser steps, fewer when an epoch ends beyond MAX_STEP_KL or a number breaks."""
+    """Take epochs x minibatches optimiser steps, fewer when an epoch ends beyond `max_kl` or a number breaks."""
     taken: list[StepStats] = []
     for epoch in range(steps.epochs):
         for episodes in split(prepared.rollouts.prompts, steps.minibatches, generator):
             taken.append(_step(actor, prepared, targets, optimisers, (episodes, steps.budget)))
             if not taken[-1].is_finite:
                 return UpdateStats(tuple(taken), epoch + 1, broken=True)
-        if float(np.mean([step.step_kl for step in taken[-steps.minibatches :]])) > MAX_STEP_KL:
+        if float(np.mean([step.step_kl for step in taken[-steps.minibatches :]])) > steps.max_kl:
             break
     return UpdateStats(tuple(taken), epoch + 1, cut_short=epoch + 1 < steps.epochs)
 
@@ -138,24 +141,24 @@ def accumulate(
 ) -> StepStats:
     """Add the gradients of one mini-batch to the actor's parameters; how it is cut into micro-batches is no matter."""
     tokens = int(prepared.rollouts.response_lengths[list(episodes)].sum())
-    sums, gap = torch.zeros(5, dtype=torch.float64), 0.0
+    sums, gap = torch.zeros(4, dtype=torch.float64), 0.0
     for rows in micro_batches(prepared.rollouts, episodes, budget):
         flat = flat_index(prepared.rollouts, rows)
         new, old = actor.logprobs(prepared.rollouts, rows), prepared.old_logprobs[flat]
-        ratio = ratios(new.logprobs, old)
+        ratio = ratios(new, old)
         policy_loss = policy_loss_sum(ratio, targets.advantages[flat])
-        values = actor.values(prepared.features[flat])
+        values = actor.values(prepared, rows)
         value_loss = value_loss_sum(values, targets.old_values[flat], targets.returns[flat])
         (policy_loss / tokens).backward()
         (value_loss / tokens).backward()
         with torch.no_grad():
-            change = new.logprobs - old
+            change = new - old
             clipped = ((ratio - 1).abs() > CLIP).float()
-            parts = (policy_loss, value_loss, k3(-change).sum(), clipped.sum(), new.entropy.sum())
+            parts = (policy_loss, value_loss, k3(-change).sum(), clipped.sum())
             sums += torch.stack(parts).double().cpu()
             gap = max(gap, float(change.abs().max()))
-    policy_mean, value_mean, step_kl, clip_share, entropy = (sums / tokens).tolist()
-    return StepStats(policy_mean, value_mean, step_kl, clip_share, entropy, gap)
+    policy_mean, value_mean, step_kl, clip_share = (sums / tokens).tolist()
+    return StepStats(policy_mean, value_mean, step_kl, clip_share, gap)
 
 
 def _step(
