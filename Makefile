@@ -34,10 +34,10 @@ test: check  ## everything above and the unmarked tests, with coverage
 test-slow: $(VENV)/.developed  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
-bench: $(VENV)/.installed  ## a benchmark: make bench NAME=fit_pairs runs benchmarks/fit_pairs.py, on data that you bring
-	@test -f benchmarks/$(NAME).py || { \
+bench: $(VENV)/.installed  ## a benchmark: make bench NAME=fit_pairs runs benchmarks/fit_pairs.py, LINE=one of its lines
+	@test -f benchmarks/$(subst -,_,$(NAME)).py || { \
 		echo "There is no benchmark '$(NAME)'. Name one: $(patsubst benchmarks/%.py,NAME=%,$(filter-out %/told.py,$(wildcard benchmarks/*.py)))" >&2; exit 2; }
-	PYTHONPATH=src $(BIN)/python -m benchmarks.$(NAME) $(ARGUMENTS)
+	PYTHONPATH=src $(BIN)/python -m benchmarks.$(subst -,_,$(NAME)) $(if $(LINE),--line $(LINE)) $(ARGUMENTS)
 
 clean:  ## remove caches, builds and coverage; the environment in .venv stays
 	rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -171,12 +171,10 @@ class Project:
         if not tuned:
             return
         before, now = self.settings_of(self.round(tuned[-1])).ppo, self.settings.ppo
-        for key, was, is_ in (("mode", before.mode, now.mode), ("live_layers", before.live_layers, now.live_layers)):
-            if was != is_:
-                raise SettingsError(
-                    f"[ppo] {key} cannot change once a policy is tuned, since the next goes on from it.",
-                    f"Set it back to {was!r}, or begin a new project.",
-                )
+        for key, was in (("mode", before.mode), ("live_layers", before.live_layers)):
+            if was != vars(now)[key]:
+                what = f"[ppo] {key} cannot change once a policy is tuned, since the next goes on from it."
+                raise SettingsError(what, f"Set it back to {was!r}, or begin a new project.")
 
     def _tell_changed(self, current: Round) -> None:
         frozen = self.settings_of(current)

@@ -10,10 +10,10 @@ import torch
 from torch.nn import Parameter
 from torch.optim import AdamW
 
+from benchmarks.resume import unnoticed
 from expound.errors import ModelRefused
 from expound.files import sha256_of
 from expound.models.checkpoints import (
-    MANIFEST,
     Held,
     damage,
     keep_only,
@@ -32,7 +32,8 @@ IDENTITY = {"reference": "r1", "reward": "w1"}
 
 def save_numbered(folder: Path, *updates: int) -> None:
     for update in updates:
-        tensors = {"policy": {"a": torch.full((2, 3), float(update))}, "value": {"b": torch.ones(4)}, "optimizer": {}}
+        filled = torch.full((2, 3), float(update))
+        tensors = {"policy": {"a": filled}, "value": {"b": filled + 1}, "optimizer": {"c": filled + 2}}
         save_checkpoint(folder, update, Held(tensors, json.dumps({"update": update})), IDENTITY)
 
 
@@ -48,39 +49,48 @@ def test_the_newest_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found is not None
     assert (found.state, said) == ('{"update": 11}', [])
     assert torch.equal(found.tensors["policy"]["a"], torch.full((2, 3), 11.0))
-    assert found.tensors["optimizer"] == {}
     keep_only(tmp_path, {2, 7})
     assert numbers(tmp_path) == [2]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["update-00002"]
 
 
-@pytest.mark.parametrize(
-    "name", ["policy.safetensors", "value.safetensors", "optimizer.safetensors", "state.json", MANIFEST]
-)
-@pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
-def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path: Path, name: str, harm: str) -> None:
+def test_two_hundred_damaged_files_are_all_noticed(tmp_path: Path) -> None:
+    """Each file cut, with a changed byte, removed, emptied, or that of the older checkpoint: that one is then read."""
+    save_numbered(tmp_path / "checkpoints", 1, 2)
+    assert unnoticed(tmp_path / "checkpoints", 200, seed=3) == []
+
+
+def test_a_damaged_newest_gives_way_to_the_one_before(tmp_path: Path) -> None:
     save_numbered(tmp_path, 1, 2)
-    path = tmp_path / "update-00002" / name
-    content = bytearray(path.read_bytes())
-    for place in (len(content) // 2, len(content) - 1):
-        if harm == "remove":
-            path.unlink(missing_ok=True)
-        else:
-            harmed = bytearray(content)
-            harmed[place] ^= 4
-            path.write_bytes(harmed if harm == "flip" else content[:place])
-        assert damage(path.parent) is not None
+    (tmp_path / "update-00002" / "policy.safetensors").write_bytes(b"short")
     with pytest.raises(ModelRefused, match="is damaged"):
         read_whole(tmp_path / "update-00002", "Tune again.")
     found, said = newest(tmp_path)
     assert found is not None
     assert found.state == '{"update": 1}'
     assert len(said) == 1
-    assert "update-00002 is damaged" in said[0]
+    assert "update-00002 is damaged (policy.safetensors has changed)" in said[0]
     assert len(list((tmp_path / "quarantine").iterdir())) == 1
     again, said = newest(tmp_path)
     assert again is not None
     assert (again.state, said) == (found.state, [])
+
+
+def test_when_none_is_whole_there_is_none(tmp_path: Path) -> None:
+    save_numbered(tmp_path, 1, 2)
+    (tmp_path / "update-00001" / "state.json").unlink()
+    (tmp_path / "update-00002" / "state.json").unlink()
+    (tmp_path / "update-00002" / "state.json").mkdir()
+    found, said = newest(tmp_path)
+    assert found is None
+    assert ["cannot be read (Is a directory)" in said[0], "state.json is missing" in said[1]] == [True, True]
+
+
+def test_a_checkpoint_under_another_number_is_refused(tmp_path: Path) -> None:
+    save_numbered(tmp_path, 1)
+    (tmp_path / "update-00001").rename(tmp_path / "update-00004")
+    with pytest.raises(ModelRefused, match="update-00004 belongs to another update \\(1, not 4\\)"):
+        newest(tmp_path)
 
 
 def test_another_reference_or_reward_is_refused_by_name(tmp_path: Path) -> None:
@@ -127,7 +137,8 @@ def test_equal_tensors_are_equal_bytes(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "one") == sha256_of(tmp_path / "other")
 
 
-def test_an_optimiser_goes_on_as_if_nothing_had_happened() -> None:
+@pytest.mark.parametrize("before", [0, 2])
+def test_an_optimiser_goes_on_as_if_nothing_had_happened(before: int) -> None:
     def steps(parameters: list[Parameter], optimiser: AdamW, count: int) -> None:
         for _ in range(count):
             optimiser.zero_grad()
@@ -141,13 +152,18 @@ def test_an_optimiser_goes_on_as_if_nothing_had_happened() -> None:
     whole, optimiser = fresh()
     steps(whole, optimiser, 5)
     first, optimiser = fresh()
-    steps(first, optimiser, 2)
+    steps(first, optimiser, before)
     kept = {name: tensor.clone() for name, tensor in moments({"it": optimiser}).items()}
     second, again = fresh()
     with torch.no_grad():
         for parameter, value in zip(second, first, strict=True):
             parameter.copy_(value)
     restore_moments({"it": again}, kept)
-    steps(second, again, 3)
+    steps(second, again, 5 - before)
     assert all(torch.equal(one, other) for one, other in zip(whole, second, strict=True))
-    assert moments({"it": fresh()[1]}) == {}
+    kept["it.1.exp_avg"] = torch.zeros(3)
+    with pytest.raises(ModelRefused, match=r"does not fit what learns \(first difference: it\.1\.exp_avg\)"):
+        restore_moments({"it": again}, kept)
+    del kept["it.0.step"]
+    with pytest.raises(ModelRefused, match=r"first difference: it\.0\.step"):
+        restore_moments({"it": again}, kept)

@@ -200,18 +200,6 @@ def test_a_resumed_tuning_keeps_the_sizes_that_were_chosen(kill_after: int) -> N
     assert last.kept[9][0] == whole.kept[9][0]
 
 
-def test_a_checkpoint_from_before_sizes_were_chosen_goes_on() -> None:
-    plan = make_plan()
-    learning = make_learning(plan)
-    memory = Memory(learning, kill_after=2)
-    with pytest.raises(KeyboardInterrupt):
-        tune(learning, plan, begin(plan), memory, Notes())
-    older = json.loads(memory.kept[2][0])
-    del older["sizes"]
-    outcome = tune(learning, plan, load_state(json.dumps(older)), Memory(learning), Notes())
-    assert outcome.ended == "all 6 updates are done"
-
-
 def test_drift_pauses_at_the_last_quiet_policy() -> None:
     plan = make_plan(updates=20, learning_rate=0.5, kl_weight=0.0, kl_target=0.2)
     learning = make_learning(plan)

@@ -25,9 +25,28 @@ SHAPE = Shape(updates=4, episodes=16)
 PATIENCE = 600.0
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+WATCHED = """
+import os, signal, sys
+from expound.cli import main
+
+def watch(frame, event, argument):
+    global times
+    if event == "call" and frame.f_code.co_qualname == inside:
+        times -= 1
+        if not times:
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGINT)
+
+inside, times = sys.argv.pop(1), int(sys.argv.pop(1))
+sys.setprofile(watch)
+main()
+"""
+"""`expound`, which gets SIGINT just as a function of ours begins for the nth time."""
+
+
+def start(folder: Path, *inside: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "expound.cli", "run", str(folder)]
+    command = [sys.executable, *(("-c", WATCHED, *inside) if inside else ("-m", "expound.cli")), "run", str(folder)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
@@ -68,7 +87,7 @@ def undisturbed(tiny_llama_folder: Path, tmp_path_factory: pytest.TempPathFactor
     return result_of(folder)
 
 
-@pytest.mark.parametrize("phase", ["sample train", "tune", "sample held_out"])
+@pytest.mark.parametrize("phase", ["sample train", "sample held_out"])
 def test_the_same_command_goes_on_and_finds_the_same_weights(
     phase: str, undisturbed: tuple[str, list[Judgment], int], tiny_llama_folder: Path, tmp_path: Path
 ) -> None:
@@ -81,12 +100,18 @@ def test_the_same_command_goes_on_and_finds_the_same_weights(
     assert result_of(folder) == undisturbed
 
 
-def test_interrupted_twice_in_one_phase(
+@pytest.mark.timeout(PATIENCE)
+def test_interrupted_in_every_part_of_an_update(
     undisturbed: tuple[str, list[Judgment], int], tiny_llama_folder: Path, tmp_path: Path
 ) -> None:
+    """While responses are sampled, while they are prepared, between two steps of an optimiser, in a checkpoint."""
     folder = make_project(tmp_path / "project", tiny_llama_folder, SHAPE)
-    for _ in range(2):
-        assert interrupt_at(folder, "tune")[0] == 130
+    for inside, times in {"BranchActor.sample": 1, "BranchActor.prepare": 2, "accumulate": 3, "to_bytes": 5}.items():
+        process = start(folder, inside, str(times))
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 130, f"{inside}: {said}"
+        assert "Run the same command again" in said
+        assert "Traceback" not in said
     finish(folder)
     assert result_of(folder) == undisturbed
 

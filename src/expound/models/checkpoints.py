@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import transformers
 from pydantic import TypeAdapter
 from safetensors.torch import load, save
 from torch import Tensor
@@ -23,6 +22,7 @@ from torch.optim import Optimizer
 
 from expound.errors import ModelRefused
 from expound.files import STAGING, clear_staging, parse_object, sha256_of, staged_folder, write_file
+from expound.machine import versions
 from expound.records import Json, content_id
 
 MANIFEST = "manifest.json"
@@ -46,9 +46,9 @@ def machine() -> dict[str, str]:
     """Return what decides whether a resumed run is the same bit for bit, beside the checkpoint."""
     return {
         "threads": str(torch.get_num_threads()),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
         "machine": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        **versions(),
     }
 
 
@@ -66,7 +66,7 @@ def write_whole(folder: Path, held: Held, identity: Identity) -> None:
         "identity": dict(identity),
         "machine": machine(),
     }
-    write_file(folder / MANIFEST, json.dumps({**content, "check": content_id(content)}, sort_keys=True, indent=1))
+    write_file(folder / MANIFEST, _manifest_text(content))
 
 
 def read_whole(folder: Path, remedy: str, identity: Identity | None = None) -> Held:
@@ -93,18 +93,29 @@ def damage(folder: Path) -> str | None:
         manifest = _read_manifest(folder)
     except (OSError, ValueError) as error:
         return f"{MANIFEST}: {error}"
-    for name, known in manifest.files.items():
-        if not (folder / name).is_file():
-            return f"{name} is missing"
-        if sha256_of(folder / name) != known:
-            return f"{name} has changed"
-    return None
+    troubles = {name: _damage_of(folder / name, known) for name, known in manifest.files.items()}
+    return next((f"{name} {trouble}" for name, trouble in troubles.items() if trouble is not None), None)
+
+
+def _damage_of(path: Path, known: str) -> str | None:
+    try:
+        return None if sha256_of(path) == known else "has changed"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
 
 
 def save_checkpoint(folder: Path, number: int, held: Held, identity: Identity) -> None:
     """Make a checkpoint appear whole below `folder`; one of that number that is there already is replaced."""
     with staged_folder(folder / NAME.format(number), replaces=True) as staging:
-        write_whole(staging, held, identity)
+        write_whole(staging, held, _numbered(identity, number))
+
+
+def read_checkpoint(folder: Path, number: int, identity: Identity) -> Held:
+    """Return a checkpoint. Errors: ModelRefused when it is not whole, or belongs to something else."""
+    remedy = f"Restore it, or remove {folder} to tune from the start of the round."
+    return read_whole(folder / NAME.format(number), remedy, _numbered(identity, number))
 
 
 def newest_checkpoint(folder: Path, identity: Identity, say: Callable[[str], None]) -> Held | None:
@@ -118,10 +129,10 @@ def newest_checkpoint(folder: Path, identity: Identity, say: Callable[[str], Non
         place = folder / NAME.format(number)
         trouble = damage(place)
         if trouble is None:
-            held = read_whole(place, f"Restore it, or remove {folder} to tune from the start of the round.", identity)
+            held = read_checkpoint(folder, number, identity)
             _tell_machine(place, say)
             return held
-        say(f"{place} is damaged ({trouble}); it was set aside, and an older checkpoint is used.")
+        say(f"{place} is damaged ({trouble}); it was set aside, and the tuning goes on from before it.")
         (folder / QUARANTINE).mkdir(exist_ok=True)
         place.rename(folder / QUARANTINE / f"{place.name}-{uuid.uuid4().hex[:8]}")
     return None
@@ -152,17 +163,34 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def moments(optimisers: Mapping[str, Optimizer]) -> dict[str, Tensor]:
-    """Return the states of optimisers as tensors named by optimiser, parameter number and part."""
+    """Return the states of AdamW optimisers as tensors named by optimiser, parameter number and part.
+
+    Of a parameter that took no step yet they are the zeros that its first step would begin with.
+    """
     return {
         f"{name}.{number}.{part}": tensor
         for name, one in optimisers.items()
-        for number, parts in one.state_dict()["state"].items()
-        for part, tensor in parts.items()
+        for number, parameter in enumerate(one.param_groups[0]["params"])
+        for part, tensor in (one.state.get(parameter) or _at_rest(parameter)).items()
     }
 
 
+def _at_rest(parameter: Tensor) -> dict[str, Tensor]:
+    return {"step": torch.tensor(0.0), **{part: torch.zeros_like(parameter) for part in ("exp_avg", "exp_avg_sq")}}
+
+
 def restore_moments(optimisers: Mapping[str, Optimizer], tensors: Mapping[str, Tensor]) -> None:
-    """Give fresh optimisers of the same parameters the states that `moments` returned."""
+    """Give fresh optimisers of the same parameters the states that `moments` returned.
+
+    Errors: ModelRefused when one is missing, left over or of another shape; such an optimiser would begin afresh.
+    """
+    own = moments(optimisers)
+    wrong = sorted(set(own) ^ set(tensors)) or [name for name in own if own[name].shape != tensors[name].shape]
+    if wrong:
+        raise ModelRefused(
+            f"The stored state of the optimisers does not fit what learns (first difference: {wrong[0]}).",
+            "Set [project] model and [ppo] as they were, or remove the round's folder policy/checkpoints.",
+        )
     states: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in optimisers}
     for key, tensor in tensors.items():
         name, number, part = key.split(".")
@@ -180,10 +208,20 @@ class _Manifest:
 
 def _read_manifest(folder: Path) -> _Manifest:
     """Return the manifest of a folder; OSError or ValueError when it is missing or not as it was written."""
-    content = parse_object((folder / MANIFEST).read_text())
-    if content.pop("check", None) != content_id(content):
+    text = (folder / MANIFEST).read_bytes().decode()
+    content = parse_object(text)
+    content.pop("check", None)
+    if _manifest_text(content) != text:
         raise ValueError("not as it was written")
     return TypeAdapter(_Manifest).validate_python(content)
+
+
+def _manifest_text(content: dict[str, Json]) -> str:
+    return json.dumps({**content, "check": content_id(content)}, sort_keys=True, indent=1)
+
+
+def _numbered(identity: Identity, number: int) -> Identity:
+    return {**identity, "update": str(number)}
 
 
 def _tell_machine(place: Path, say: Callable[[str], None]) -> None:

@@ -86,7 +86,7 @@ def run_layout(decoder: PreTrainedModel, layout: Layout, values: Tensor, cache: 
 def sharing_gap(decoder: PreTrainedModel) -> float:
     """Return how far responses that go on from a shared, padded prompt are from rows of their own.
 
-    Infinite for a model whose memory of a prompt cannot be handed to several responses, such as a state-space one.
+    As a share of the largest state. Infinite for a model whose memory of a prompt cannot be handed to several responses, such as a state-space one.
     """
     size = decoder.get_input_embeddings().get_parameter("weight").shape[0]
     rows = [torch.tensor(row, device=decoder.device) % size for row in ([7, 8, 9, 3, 4], [7, 8, 9, 5, 6], [2, 3, 4])]
@@ -102,8 +102,8 @@ def sharing_gap(decoder: PreTrainedModel) -> float:
         _, shared = run_layout(decoder, layout, values, new_cache(decoder))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError):
         return float("inf")
-    own = [decoder(input_ids=row[None], use_cache=False)[0][0, -2:] for row in rows]
-    return float((shared - torch.stack(own)).abs().max())
+    own = torch.stack([decoder(input_ids=row[None], use_cache=False)[0][0, -2:] for row in rows])
+    return float((shared - own).abs().max() / own.abs().max())
 
 
 def predicting(layout: Layout, prompts: Tensor, responses: Tensor) -> list[Tensor]:

@@ -21,12 +21,12 @@ from expound.files import clear_staging, json_lines, write_file
 from expound.models.branches import BranchActor, Render, actor_for
 from expound.models.checkpoints import (
     MANIFEST,
-    NAME,
     Held,
     Identity,
     keep_only,
     moments,
     newest_checkpoint,
+    read_checkpoint,
     read_whole,
     restore_moments,
     save_checkpoint,
@@ -64,6 +64,10 @@ READ_TOGETHER = 64
 
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
+OPTIMIZER = "optimizer"
+
+Weights = Mapping[str, Mapping[str, Tensor]]
+"""What learns, by member and name."""
 
 
 class BranchLearner:
@@ -120,9 +124,8 @@ class BranchLearner:
         judged = [responses[example.response] for example in examples]
         actor = BranchActor(self._loaded, self._render, live_layers="third", seed=target.seed)
         readings = self._read(actor, prompts, responses)
-        features = np.stack([readings[response.id] for response in judged])
-        values = np.array([example.value for example in examples])
-        material = Material(features, values, tuple(example.prompt for example in examples))
+        values, names = np.array([one.value for one in examples]), tuple(one.prompt for one in examples)
+        material = Material(np.stack([readings[one.id] for one in judged]), values, names)
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
         mean, sd, doubt = normaliser(heads, material.features, is_reference)
@@ -231,9 +234,10 @@ class BranchLearner:
             clear_staging(task.folder)
             plan, learning, keeper = self._prepare(task, reward)
             state = keeper.resume(progress.say) or begin(plan)
-            self._finish(task, tune(learning, plan, state, keeper, progress))
-        shutil.rmtree(task.folder / CHECKPOINTS, ignore_errors=True)
+            outcome = tune(learning, plan, state, keeper, progress)
+            self._finish(task, outcome, keeper.weights(outcome.update))
         done = TypeAdapter(_Finished).validate_json(_finished(task.folder).state)
+        shutil.rmtree(task.folder / CHECKPOINTS, ignore_errors=True)
         place = task.folder.relative_to(task.folder.parents[2]).as_posix()
         return PolicyRecord(done.id, task.round.number, place, done.outcome.ended), done.outcome.alarms
 
@@ -281,12 +285,10 @@ class BranchLearner:
             found.append(Response(id_, prompt, text, policy, number, sample, finished, said))
         return tuple(found)
 
-    def _finish(self, task: TuneTask, outcome: Outcome) -> None:
+    def _finish(self, task: TuneTask, outcome: Outcome, weights: Weights) -> None:
         """Make the policy of the update that counts the round's."""
-        place = task.folder / CHECKPOINTS / NAME.format(outcome.update)
-        chosen = read_whole(place, "Remove it and tune again.").tensors
-        state = _Finished(policy_id(self._loaded.identity, chosen["policy"]), outcome)
-        held = Held({name: chosen[name] for name in ("policy", "value")}, json.dumps(asdict(state), indent=1))
+        state = _Finished(policy_id(self._loaded.identity, weights["policy"]), outcome)
+        held = Held(weights, json.dumps(asdict(state), indent=1))
         write_whole(task.folder, held, {"reference": self._loaded.identity})
 
     def _ground(self) -> Identity:
@@ -308,7 +310,7 @@ class CheckpointKeeper:
 
     def checkpoint(self, state: TuneState) -> None:
         """Keep the state and all tensors; of older checkpoints the last and the last quiet one stay."""
-        tensors: dict[str, dict[str, Tensor]] = {"optimizer": moments(vars(self._optimisers))}
+        tensors: dict[str, dict[str, Tensor]] = {OPTIMIZER: moments(vars(self._optimisers))}
         for name, tensor in self._actor.state().items():
             tensors.setdefault(name.partition(".")[0], {})[name] = tensor
         held = Held(tensors, dump_state(state))
@@ -320,9 +322,13 @@ class CheckpointKeeper:
         found = newest_checkpoint(self._folder, self._identity, say)
         if found is None:
             return None
-        self._actor.load_state({**found.tensors["policy"], **found.tensors["value"]})
-        restore_moments(vars(self._optimisers), found.tensors["optimizer"])
+        self._actor.load_state({name: one for part in _weights(found).values() for name, one in part.items()})
+        restore_moments(vars(self._optimisers), found.tensors.get(OPTIMIZER, {}))
         return load_state(found.state)
+
+    def weights(self, update: int) -> Weights:
+        """Return what had been learnt by an update of which a checkpoint is kept. Errors: ModelRefused."""
+        return _weights(read_checkpoint(self._folder, update, self._identity))
 
 
 def read_together(responses: Iterable[Response]) -> list[list[Response]]:
@@ -348,6 +354,10 @@ class _Finished:
 
     id: str
     outcome: Outcome
+
+
+def _weights(held: Held) -> Weights:
+    return {name: tensors for name, tensors in held.tensors.items() if name != OPTIMIZER}
 
 
 def _finished(folder: Path) -> Held:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from expound.errors import TrainingStopped
+from expound.errors import ModelRefused, TrainingStopped
 from expound.ports import Progress
 from expound.ppo.actor import Actor, Prepared, TokenReward
 from expound.ppo.advantages import gae, whiten
@@ -94,9 +94,10 @@ class TuneState:
     """Where a round's tuning stands, between two updates, beside the tensors of actor and optimisers.
 
     `update` updates are done; `quiet` is how many were done when the last policy that gave no cause for concern
-    sampled; `first` is the round's first update and `window` are the last ones, which alarms look back on; `paused`
-    that an alarm ended the tuning. `sizes` are chosen once, behind the first update, so that a resumed tuning keeps
-    them whatever its machine is like.
+    sampled; `first` is the round's first update and `window` are the last ones, which alarms look back on. `sizes` are
+    chosen once, behind the first update, so that a resumed tuning keeps them whatever its machine is like. Without any
+    one of these a resumed tuning would end elsewhere; what follows from the round or from `update`, such as the
+    learning rate, is not here.
     """
 
     order: PromptOrder
@@ -107,8 +108,12 @@ class TuneState:
     first: UpdateMetrics | None = None
     window: tuple[UpdateMetrics, ...] = ()
     alarms: tuple[Alarm, ...] = ()
-    paused: bool = False
     sizes: Sizes | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Say whether an alarm ended the tuning."""
+        return any(alarm.action == "pause" for alarm in self.alarms)
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class Learning:
 
 def begin(plan: TunePlan) -> TuneState:
     """Return the state before the first update of a round."""
-    return TuneState(PromptOrder(plan.round.seed, plan.round.number), plan.ppo.kl_weight)
+    return TuneState(PromptOrder(), plan.ppo.kl_weight)
 
 
 def tune(learning: Learning, plan: TunePlan, state: TuneState, keeper: Keeper, progress: Progress) -> Outcome:
@@ -186,7 +191,7 @@ def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[Tu
     clock, number = Clock(), state.update + 1
     seconds: dict[str, float] = {}
     learning.optimisers.set_rate(plan.rate(number))
-    ids, order = state.order.take([prompt.id for prompt in plan.prompts], plan.prompts_per_update)
+    ids, order = state.order.take([prompt.id for prompt in plan.prompts], plan.prompts_per_update, plan.round)
     by_id = {prompt.id: prompt for prompt in plan.prompts}
     prompts, key = [by_id[id_] for id_ in ids], plan.round.key(f"update-{number}")
     rollouts = learning.actor.sample(prompts, plan.sampling.responses_per_prompt, plan.sampling, key)
@@ -260,8 +265,22 @@ def dump_state(state: TuneState) -> str:
 
 
 def load_state(text: str) -> TuneState:
-    """Return the state that `dump_state` wrote."""
-    return TypeAdapter(TuneState).validate_python(json.loads(text))
+    """Return the state that `dump_state` wrote. Errors: ModelRefused, for one that lacks or has what ours does not."""
+    try:
+        state = TypeAdapter(TuneState).validate_python(json.loads(text))
+    except ValidationError as error:
+        raise _another_state(f"{error.errors()[0]['loc'][-1]}: {error.errors()[0]['msg']}") from error
+    # What has a default could be missing, and what is unknown be passed over.
+    if json.loads(dump_state(state), parse_constant=str) != json.loads(text, parse_constant=str):
+        raise _another_state("its items are others")
+    return state
+
+
+def _another_state(why: str) -> ModelRefused:
+    return ModelRefused(
+        f"A checkpoint holds another state than this version of expound stores ({why}).",
+        "Go on with the version that began the tuning, or remove the round's folder policy/checkpoints.",
+    )
 
 
 def _advance(
@@ -285,7 +304,6 @@ def _advance(
         first=ground.first,
         window=window,
         alarms=known + new,
-        paused=any(alarm.action == "pause" for alarm in new),
     )
     return after, new
 
