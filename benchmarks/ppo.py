@@ -2,8 +2,8 @@
 
     PYTHONPATH=src python -m benchmarks.ppo --line four
 
-SmolLM2-135M in fp32, 32 episodes of prompts of 53 to 58 tokens and 48 new ones, 4 epochs of 4 mini-batches. Each side is
-a process of its own that does an update when it is its turn; the first update of each is not counted. Target-KL stop
+SmolLM2-135M in fp32, 32 episodes of prompts of 53 to 58 tokens and 48 new ones, 4 epochs of 4 mini-batches. Each side
+is a process of its own that does an update when it is its turn; the first update of each is not counted. Target-KL stop
 and alarms are off. Lines, one at a time, each within half an hour on two cores:
 
 four     deltas on the upper third, four responses to a prompt: at least 6 times TRL's episodes a CPU-second, at most a
@@ -13,25 +13,45 @@ ends     the same as four with responses that end by themselves: at least 6 time
 lora     deltas on all layers, four responses: at least 2.5 times
 full     the whole model, four responses: at least 1.3 times
 tricks   what each of our savings is worth, without TRL
+learning CPU seconds to the same held-out reward, three seeds, beside TRL's curves that `benchmarks.ppo_trl` left
+live     the same for 6, 10 and 30 live layers, without TRL
+whole    the area under the curve of mode full beside TRL's
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median
 
-from benchmarks.beside_trl.sides import Line, Side
+from benchmarks.beside_trl.curves import (
+    LEVELS,
+    SEEDS,
+    TRL_CURVES,
+    Curves,
+    all_of,
+    area,
+    best_rate,
+    crossing,
+    grid_of,
+    learning_work,
+    ratio_interval,
+    run_all,
+)
+from benchmarks.beside_trl.our_side import product_rate
+from benchmarks.beside_trl.sides import ROOT, Line, Side
 from benchmarks.beside_trl.task import LONG, TRAIN, Work
 from benchmarks.beside_trl.work import ids_of, questions, weights_folder
 from benchmarks.told import Verdict, tell
 from expound.models.loading import load
 
 REPEATS = 2
-MEMORY, LIMIT = 0.25, 0.65
+MEMORY, LIMIT, SOONER, PERPLEXITY = 0.25, 0.65, 5.0, 1.5
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 STEADY = 0.15
 """A ratio counts when its range over the repetitions is within this share of it."""
 
@@ -151,12 +171,102 @@ def tricks() -> int:
     return tell("ppo tricks", Verdict(figures, {}, holds=True))
 
 
+# --- learning -----------------------------------------------------------------------------------------------------
+
+
+def our_curves(name: str, **changes: object) -> Curves:
+    """Return our curves of three seeds, at the rate that our grid chose."""
+    kept, grid = ROOT / ".bench" / f"{name}.json", grid_of("ours")
+    rate = best_rate(run_all("ours", ROOT / ".bench" / "grid.json", grid), grid)
+    base = replace(learning_work(), **{"rate": rate, **changes})
+    return run_all("ours", kept, {f"seed {seed}": replace(base, seed=seed) for seed in SEEDS})
+
+
+def their_curves() -> tuple[Curves, float]:
+    """Return TRL's kept curves of three seeds, and by what its kept seconds are to be multiplied on this machine.
+
+    One update is run again: where it is off by more than a share of 15 %, the comparison is refused.
+    """
+    if not TRL_CURVES.exists():
+        raise SystemExit("There are no curves of TRL's yet; run: make bench NAME=ppo-trl")
+    held = json.loads(TRL_CURVES.read_text())
+    kept = {name: lines for name, lines in held["curves"].items() if name.startswith("seed")}
+    with Side("trl", replace(learning_work(), look=0, updates=2, paced=True), options=ONE_THREAD) as side:
+        now = [side.update()["cpu"] for _ in range(2)][-1]
+    scale = held["rate"] / product_rate()
+    known = median(line["cpu"] for lines in kept.values() for line in lines if "cpu" in line)
+    if not abs(now / (known * scale) - 1) <= STEADY:
+        raise SystemExit(
+            f"An update of TRL's took {now:.0f} CPU seconds and not about {known * scale:.0f}: not compared."
+        )
+    return kept, scale
+
+
+def quality(curves: Curves) -> tuple[float, float]:
+    """Return perplexity under the reference, last look over first, and the last look's share of repetition."""
+    last, first = (
+        [[line for line in lines if "held_kl" in line][place] for lines in curves.values()] for place in (-1, 0)
+    )
+    shares = [fmean(line[key] for line in last) / fmean(line[key] for line in first) for key in ("held_perplexity",)]
+    return shares[0], fmean(line["held_repeated"] for line in last)
+
+
+def learning() -> int:
+    """Compare the CPU seconds to levels of held-out reward."""
+    theirs, scale = their_curves()
+    ours, figures, holds = our_curves("branches"), {}, True
+    for level in LEVELS:
+        mine, other = ([crossing(lines, level) for lines in curves.values()] for curves in (ours, theirs))
+        found = ratio_interval([scale * seconds for seconds, _ in other], [seconds for seconds, _ in mine])
+        kl = fmean(kl for _, kl in mine) / fmean(kl for _, kl in other)
+        never = [sum(seconds == float("inf") for seconds, _ in some) for some in (mine, other)]
+        sys.stdout.write(f"reward {level:.1f}: {found[0]:.1f} times sooner [{found[1]:.1f}, {found[2]:.1f}], ")
+        sys.stdout.write(f"{kl:.2f} of TRL's KL; never: {never[0]} and {never[1]} of {len(SEEDS)}\n")
+        figures |= {f"sooner_{level}": found[0], f"sooner_{level}_low": found[1], f"kl_{level}": kl}
+        holds = holds and found[0] >= SOONER and kl <= 1.0
+    figures["perplexity"], figures["repeated"] = quality(ours)
+    figures["trl_perplexity"], figures["trl_repeated"] = quality(theirs)
+    holds = holds and figures["perplexity"] <= PERPLEXITY
+    rounded = {name: round(value, 3) for name, value in figures.items()}
+    return tell("ppo learning", Verdict(rounded, {"sooner": SOONER, "perplexity": PERPLEXITY}, holds))
+
+
+def live() -> int:
+    """Compare live layers by the time to reward."""
+    figures = {}
+    for layers in (6, 10, 30):
+        curves = our_curves(f"live-{layers}", live=layers)
+        for level in LEVELS:
+            found = [crossing(lines, level) for lines in curves.values()]
+            seconds, kl = (fmean(one[place] for one in found) for place in (0, 1))
+            sys.stdout.write(f"{layers:2} live layers, reward {level:.1f}: {seconds:6.0f} CPU s, KL {kl:.2f}\n")
+            figures[f"{layers} layers, {level}"] = round(seconds, 1)
+        sys.stdout.write(f"{layers:2} live layers: mean held-out reward {fmean(map(area, curves.values())):+.3f}\n")
+        figures[f"{layers} layers, area"] = round(fmean(map(area, curves.values())), 3)
+    return tell("ppo live", Verdict(figures, {}, holds=True))
+
+
+def whole() -> int:
+    """Compare the area under the curves of mode full and of TRL, at TRL's learning rate."""
+    theirs, _ = their_curves()
+    grid = grid_of("trl")
+    rate = best_rate({name: lines for name, lines in all_of(TRL_CURVES).items() if name in grid}, grid)
+    ours = our_curves("full", mode="full", rate=rate)
+    mine, other = (fmean(map(area, curves.values())) for curves in (ours, theirs))
+    sys.stdout.write(f"mean held-out reward {mine:+.3f}, TRL's {other:+.3f}\n")
+    off = mine / other - 1
+    return tell(
+        "ppo whole", Verdict({"ours": round(mine, 3), "trl": round(other, 3)}, {"off": STEADY}, abs(off) <= STEADY)
+    )
+
+
 def main() -> int:
     """Measure the line that is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--line", choices=(*LINES, "tricks"), default="four")
+    others = {"tricks": tricks, "learning": learning, "live": live, "whole": whole}
+    parser.add_argument("--line", choices=(*LINES, *others), default="four")
     line = parser.parse_args().line
-    return tricks() if line == "tricks" else beside_trl(line, LINES[line])
+    return others[line]() if line in others else beside_trl(line, LINES[line])
 
 
 if __name__ == "__main__":

@@ -168,6 +168,21 @@ def test_explain_refuses_nothing_and_too_much(people: Path) -> None:
         api.explain(people, "Why? " * 500, progress=QUIET)
 
 
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        ({"best_of": 0}, "the best of 0 cannot be chosen"),
+        ({"best_of": 65}, "the best of 65 cannot be chosen"),
+        ({"best_of": 4, "temperature": 0.0}, "4 explanations at temperature 0 are the same 4 times"),
+        ({"temperature": 3.0}, "a temperature of 3.0 cannot be sampled at"),
+        ({"best_of": 4}, "no reward has been fitted yet, which could choose the best"),
+    ],
+)
+def test_explain_refuses_what_cannot_be_drawn_or_chosen(people: Path, asked: dict[str, float], what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        api.explain(people, "Why?", progress=QUIET, **asked)
+
+
 def test_export_refuses_a_folder_that_is_there(people: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match="is there already"):
         api.export(people, tmp_path)

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from expound.api import *  # noqa: F403
 
 __all__ = (
-    "Handle Waiting ask demo explain export fit fit_file ingest init invite measure open plan raters report run sample"
-    " serve settle settle_file status tune"
+    "Handle ResponseText RewardValue Waiting ask demo explain export fit fit_file ingest init invite measure open plan"
+    " raters report run sample serve settle settle_file status tune"
 ).split()
 
 

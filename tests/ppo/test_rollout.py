@@ -100,6 +100,16 @@ def test_the_reward_tensor_by_hand() -> None:
     assert torch.allclose(rewards, expected, atol=1e-7)
 
 
+def test_rewards_of_tokens_are_added_where_they_are() -> None:
+    """By hand: z on the last token, the KL and what a token gets on each."""
+    lengths, nothing = torch.tensor([2, 3, 1]), torch.zeros(3, 3)
+    tokens = torch.tensor([0.5, 0.0, -1.0, 2.0, 0.25, 3.0])
+    rewards = reward_tensor(torch.tensor([1.0, -2.0, 0.0]), nothing, lengths, 0.1, tokens)
+    assert rewards.tolist() == [[0.5, 1.0, 0.0], [-1.0, 2.0, -1.75], [3.0, 0.0, 0.0]]
+    assert three_episodes().responses == 1
+    assert replace(three_episodes(), prompts=("a",) * 3).responses == 3
+
+
 def test_a_broken_reward_is_refused_with_its_response() -> None:
     rollouts = three_episodes()
     check_rewards(torch.zeros(3), rollouts)

@@ -132,9 +132,23 @@ def test_the_value_is_warm_before_it_is_needed() -> None:
     assert line["explained_variance"] > 0
 
 
-@pytest.mark.parametrize("kill_after", [0, 1, 3, 5, 6])
-def test_a_tuning_that_was_killed_ends_in_the_same_weights(kill_after: int) -> None:
-    plan = make_plan()
+@pytest.mark.parametrize("estimator", ["rloo", "grpo"])
+def test_an_estimator_without_a_value_raises_the_reward_too(estimator: str) -> None:
+    memory = run(make_plan(updates=12, estimator=estimator))
+    lines = [memory.lines[update] for update in range(1, 13)]
+    rewards = [line["reward"] for line in lines]
+    assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.3
+    assert {line["explained_variance"] for line in lines} == {None}
+    assert {line["value_loss"] for line in lines} == {0.0}
+    assert all((line["flat_groups"] is None) == (estimator == "rloo") for line in lines)
+    assert not memory.kept[12][2].any(), "no value learns"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "kill_after"), [*(("gae", after) for after in (0, 1, 3, 5, 6)), ("rloo", 3), ("grpo", 0), ("grpo", 4)]
+)
+def test_a_tuning_that_was_killed_ends_in_the_same_weights(estimator: str, kill_after: int) -> None:
+    plan = make_plan(estimator=estimator)
     whole = run(plan)
     learning = make_learning(plan)
     first = Memory(learning, kill_after)
@@ -297,6 +311,33 @@ def test_a_flat_reward_is_noted_once_and_a_broken_one_refused() -> None:
     broken = Learning(learning.actor, learning.optimisers, FlatReward(math.nan))
     with pytest.raises(TrainingStopped, match="is nan"):
         tune(broken, plan, begin(plan), Memory(broken), Notes())
+
+
+@dataclass
+class TokenReward:
+    """A reward of the tokens alone: each gets what the table says."""
+
+    table: Tensor
+
+    def of(self, prepared: Prepared) -> RewardValues:
+        mean = torch.zeros(prepared.rollouts.episodes)
+        tokens = self.table[prepared.rollouts.response_tokens]
+        return RewardValues(mean, mean, tokens, {"even": float(tokens.mean())})
+
+
+@pytest.mark.parametrize("estimator", ["gae", "rloo", "grpo"])
+def test_a_reward_of_tokens_is_learnt_and_shown_in_spreads(estimator: str) -> None:
+    plan = make_plan(kl_target=0.0, estimator=estimator)
+    actor = TabularActor(REFERENCE)
+    learning = Learning(actor, make_optimisers(actor, 0.05), TokenReward(REWARDS / 2))
+    memory = Memory(learning)
+    tune(learning, plan, begin(plan), memory, Notes())
+    shown = [memory.lines[update]["z"] for update in range(1, 7)]
+    assert np.mean(shown[-2:]) > np.mean(shown[:2]) + 0.3
+    assert {line["reward"] for line in memory.lines.values()} == {0.0}
+    assert all(isinstance(line["part_even"], float) for line in memory.lines.values())
+    alarms = [name for line in memory.lines.values() for name in np.atleast_1d(line["alarms"])]
+    assert "flat_reward" not in alarms
 
 
 class Liar(TabularActor):

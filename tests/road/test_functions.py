@@ -11,6 +11,8 @@ import pytest
 
 from expound import api
 from expound.errors import InputError, NothingToLearn
+from expound.panel.function import ResponseText
+from expound.ports import RewardValue
 from expound.project import Project, open_project
 from expound.records import Comparison, Decision, Ranking, Score
 from expound.reporting.progress import PlainProgress
@@ -42,6 +44,15 @@ class Calls:
             raise TimeoutError("the service sleeps")
         self.asked[text, response] += 1
         return letters(text, response)
+
+
+class Rich(Calls):
+    """Says beside the score what the first sign, the tokens and the words are worth."""
+
+    def __call__(self, text: str, response: ResponseText) -> RewardValue:
+        tokens = [0.01 * (token % 3) for token in response.tokens]
+        spans = [(0, 1, 0.3)] if response else []
+        return RewardValue(super().__call__(text, response), 0.1, tokens, spans, {"words": len(response.split())})
 
 
 def project_in(folder: Path, model: Path, **changes: int | str) -> Path:
@@ -176,6 +187,11 @@ def test_held_out_pairs_are_decided_by_the_scores(scored: tuple[Path, Calls]) ->
     project.close()
 
 
+def test_a_function_that_is_not_there_chooses_no_best(scored: tuple[Path, Calls]) -> None:
+    with pytest.raises(InputError, match="the reward of round 1 is your function 'Calls', which no project holds"):
+        api.explain(scored[0], "Why?", best_of=2)
+
+
 @pytest.mark.parametrize("fails_at", [30, 45])
 def test_an_error_of_the_function_stops_the_call_and_nothing_is_asked_twice(
     fails_at: int, scored: tuple[Path, Calls], tiny_llama_folder: Path, tmp_path: Path
@@ -191,6 +207,22 @@ def test_an_error_of_the_function_stops_the_call_and_nothing_is_asked_twice(
     handle.run(feedback=calls)
     assert calls.asked == once.asked
     assert weights_of(folder) == weights_of(whole)
+
+
+def test_what_passages_and_tokens_are_worth_survives_an_error_too(tiny_llama_folder: Path, tmp_path: Path) -> None:
+    """The scores that are stored bring their passages: the same bytes, and other ones than without passages."""
+    ended = []
+    for name, calls in (("whole", Rich()), ("killed", Rich(fails_at=30)), ("plain", Calls())):
+        folder = project_in(tmp_path / name, tiny_llama_folder, panel="people")
+        if calls.fails_at:
+            with pytest.raises(InputError, match="the service sleeps"):
+                api.open(folder).run(feedback=calls)
+        api.open(folder).run(feedback=calls)
+        lines = [{key: one for key, one in line.items() if "seconds" not in key} for line in metrics_of(folder)]
+        ended.append((weights_of(folder), calls.asked, lines))
+    assert ended[0] == ended[1]
+    assert ended[0][0] != ended[2][0]
+    assert all(line["part_words"] > 0 for line in ended[0][2])
 
 
 def test_a_round_goes_on_as_it_began(tiny_llama_folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -16,10 +17,13 @@ import pytest
 
 from expound import api
 from expound.errors import TrainingStopped
+from expound.models.branches import BranchActor
+from expound.models.checkpoints import read_whole
 from expound.ports import Progress
 from expound.project import Project, open_project
-from expound.records import Comparison, Decision, Rating
+from expound.records import Comparison, Decision, Rating, SamplingKey
 from expound.reporting.progress import PlainProgress
+from expound.tasks.material import prompt_of
 from tests.support.projects import Shape, make_project, prompt_lines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -109,6 +113,26 @@ def test_explain_and_export(walked: Path, tmp_path: Path) -> None:
     assert api.explain(walked, "Why did the pump run dry?", source="A valve was closed by the night shift.") == said
     out = api.export(walked, tmp_path / "model")
     assert {"config.json", "model.safetensors", "generation_config.json"} <= {path.name for path in out.iterdir()}
+
+
+def test_the_best_of_several_is_what_the_newest_reward_likes(walked: Path, project: Project) -> None:
+    """Against the members' formula, on what the newest policy draws; the first draws are those of fewer."""
+    said = io.StringIO()
+    chosen = [api.explain(walked, "Why?", best_of=count, progress=PlainProgress(said)) for count in (2, 8)]
+    prompt, key = prompt_of("Why?"), SamplingKey(project.settings.project.seed, 0, "explain")
+    policy, current = project.newest_policy(), project.round(2)
+    assert policy is not None
+    drawn = policy.sample([prompt], 8, project.settings.sampling, key)
+    held = read_whole(project.reward_task(current).folder, "").tensors["reward"]
+    actor = BranchActor(project.loaded, project.task.render, live_layers="third", seed=0)
+    features = actor.read(actor.rollouts_of({prompt.id: prompt}, drawn, 1.0)).double()
+    each = (features - held["center"]) / held["scale"] @ held["weights"].T + held["bias"]
+    worth = each.mean(1) - each.std(1)
+    assert chosen == [drawn[int(worth[:count].argmax())].text for count in (2, 8)]
+    assert "a KL of at most 0.19 nats" in said.getvalue()
+    assert "The best of 8 by the reward of round 2" in said.getvalue()
+    assert "a KL of at most 1.20 nats" in said.getvalue()
+    assert api.explain(walked, "Why?", best_of=8, temperature=0.01) == api.explain(walked, "Why?")
 
 
 def round_of(done: Decision | api.Waiting) -> int:

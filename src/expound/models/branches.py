@@ -208,6 +208,11 @@ def actor_for(loaded: Loaded, render: Render, ppo: PpoSettings, seed: int) -> Br
     return BranchActor(loaded, render, live_layers=ppo.live_layers, seed=seed, mode=ppo.mode)
 
 
+def live_of(ppo: PpoSettings, layers: int) -> int:
+    """Return how many layers learn of a model that has `layers`. Errors: SettingsError when it has fewer."""
+    return live_count(ppo.live_layers, layers) if ppo.mode == "branches" else layers
+
+
 def live_count(live_layers: LiveLayers, layers: int) -> int:
     """Return how many layers live: a third of them, rounded up, or the number given.
 

@@ -48,6 +48,7 @@ def machine() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "machine": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         **versions(),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ from torch import Tensor
 from expound.errors import NothingToLearn
 from expound.files import staged_folder
 from expound.models.checkpoints import Held, Identity, read_whole, to_bytes, write_whole
-from expound.ports import Scorer
+from expound.ports import RewardValue, Scorer
 from expound.ppo.actor import Prepared, RewardValues
 from expound.ppo.rollout import Rollouts
 from expound.records import Response, RewardCard, content_id
-from expound.reward.fit import Floats, Heads, predict
+from expound.reward.fit import Heads, predict
 
 HEADS = "reward"
 CONSTANT_SCORES = 1e-9
@@ -43,31 +44,60 @@ class FittedReward:
 
 @dataclass(frozen=True)
 class FunctionReward:
-    """What a function of the user's says of the texts of episodes; it has no members to differ."""
+    """What a function of the user's says of the texts of episodes.
+
+    `reached` gives, behind each token of a response, the characters of its text that are complete.
+    """
 
     responses: Callable[[Rollouts], Sequence[Response]]
+    reached: Callable[[Sequence[int]], Sequence[int]]
     scorer: Scorer
     round: int
 
     def of(self, prepared: Prepared) -> RewardValues:
         """Return the rewards of all episodes (fulfils ppo.actor.TokenReward). Errors: InputError."""
-        scores = self.scorer.scores(self.responses(prepared.rollouts), self.round)
-        mean = torch.tensor(scores, dtype=torch.float32, device=prepared.features.device)
-        return RewardValues(mean, torch.zeros_like(mean))
+        responses, device = self.responses(prepared.rollouts), prepared.features.device
+        values = self.scorer.values(responses, self.round)
+        mean = torch.tensor([value.mean for value in values], device=device)
+        sd = torch.tensor([value.sd or 0.0 for value in values], device=device)
+        pairs = list(zip(values, responses, strict=True))
+        each = [worth for value, response in pairs for worth in token_worths(value, response.tokens, self.reached)]
+        is_told = any(value.tokens or value.spans for value in values)
+        return RewardValues(mean, sd, torch.tensor(each, device=device) if is_told else None, _part_means(values))
 
 
-def spread_of(scores: Floats, is_reference: Sequence[bool]) -> tuple[float, float]:
-    """Return mean and spread of a function's scores over the reference's responses, or over all where it has none.
+def token_worths(
+    value: RewardValue, tokens: Sequence[int], reached: Callable[[Sequence[int]], Sequence[int]]
+) -> list[float]:
+    """Return what each token of a response is worth beside the whole: a span's value is on its last token."""
+    found = list(value.tokens or [0.0] * len(tokens))
+    ends = reached(tokens) if value.spans else ()
+    for _, end, worth in value.spans or ():
+        found[bisect_left(ends, end)] += worth
+    return found
 
-    Errors: NothingToLearn when these scores are the same.
+
+def _part_means(values: Sequence[RewardValue]) -> dict[str, float]:
+    said: dict[str, list[float]] = {}
+    for value in values:
+        for name, part in (value.parts or {}).items():
+            said.setdefault(name, []).append(part)
+    return {name: sum(parts) / len(parts) for name, parts in sorted(said.items())}
+
+
+def spread_of(values: Sequence[RewardValue], is_reference: Sequence[bool]) -> tuple[float, float]:
+    """Return the mean of a function's means and the spread of its totals, over the reference's responses.
+
+    Where it has none they are over all. Errors: NothingToLearn when the totals are the same.
     """
-    chosen = scores[np.array(is_reference)] if any(is_reference) else scores
+    some = [one for one, is_its in zip(values, is_reference, strict=True) if is_its or not any(is_reference)]
+    chosen = np.array([value.total for value in some])
     if not np.ptp(chosen) > CONSTANT_SCORES * np.abs(chosen).max():
         raise NothingToLearn(
             f"your function gives every response the same score ({float(chosen[0]):g}).",
             "Let it tell responses apart, or bring other prompts; then run again: a new round begins.",
         )
-    return float(chosen.mean()), float(chosen.std())
+    return float(np.mean([value.mean for value in some])), float(chosen.std())
 
 
 def heads_id(heads: Heads, identity: Identity) -> str:

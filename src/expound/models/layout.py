@@ -86,7 +86,8 @@ def run_layout(decoder: PreTrainedModel, layout: Layout, values: Tensor, cache: 
 def sharing_gap(decoder: PreTrainedModel) -> float:
     """Return how far responses that go on from a shared, padded prompt are from rows of their own.
 
-    As a share of the largest state. Infinite for a model whose memory of a prompt cannot be handed to several responses, such as a state-space one.
+    As a share of the largest state. Infinite for a model whose memory of a prompt cannot be handed to several
+    responses, such as a state-space one.
     """
     size = decoder.get_input_embeddings().get_parameter("weight").shape[0]
     rows = [torch.tensor(row, device=decoder.device) % size for row in ([7, 8, 9, 3, 4], [7, 8, 9, 5, 6], [2, 3, 4])]

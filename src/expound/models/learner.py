@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from expound.models.checkpoints import (
 )
 from expound.models.heads import FittedReward, FunctionReward, heads_id, read_reward, spread_of, write_reward
 from expound.models.loading import Loaded, prompt_ids
-from expound.models.policy import ModelPolicy, policy_id, text_of
+from expound.models.policy import ModelPolicy, policy_id, reached, text_of
 from expound.ports import Progress, RewardTask, Scorer, TuneTask
 from expound.ppo.rollout import Normaliser, Rollouts
 from expound.ppo.tune import Learning, Metric, Outcome, TunePlan, TuneState, begin, dump_state, load_state, tune
@@ -148,14 +149,28 @@ class BranchLearner:
         write_reward(target.folder, heads, card, ground)
         return card
 
+    def rewards(
+        self, reward: Path, prompts: Mapping[str, Prompt], responses: Sequence[Response]
+    ) -> tuple[Floats, Floats]:
+        """Return mean and spread of the members of the fitted reward in a folder, [responses] each.
+
+        Errors: ModelRefused for a reward that is damaged or was fitted on something else.
+        """
+        _, heads = read_reward(reward, self._ground())
+        assert heads is not None, "the card of a function says so before"
+        actor = BranchActor(self._loaded, self._render, live_layers="third", seed=0)
+        readings = self._read(actor, prompts, {response.id: response for response in responses})
+        return predict(heads, np.stack([readings[response.id] for response in responses]))
+
     def adopt(self, scorer: Scorer, responses: Sequence[Response], target: RewardTask) -> RewardCard:
         """Make a function of the user's the reward, and return what is known of it.
 
         Its mean and spread are those of the reference's among the responses.
         Errors: InputError for what the function does wrong, NothingToLearn when it tells nothing apart, StorageError.
         """
-        scores, ground = np.array(scorer.scores(responses, target.round)), self._ground()
-        mean, sd = spread_of(scores, [response.policy == self._loaded.identity for response in responses])
+        values, ground = scorer.values(responses, target.round), self._ground()
+        scores = np.array([value.mean for value in values])
+        mean, sd = spread_of(values, [response.policy == self._loaded.identity for response in responses])
         lengths = [len(response.tokens) for response in responses]
         material = Material(np.zeros((len(scores), 1)), scores, tuple(response.prompt for response in responses))
         card = RewardCard(
@@ -270,7 +285,12 @@ class BranchLearner:
                 f"the reward of round {task.round.number} is the function '{card.function}', which is not given.",
                 "Give it to project.run(feedback=...).",
             )
-        return FunctionReward(lambda rollouts: self._said(rollouts, actor, task.round), task.scorer, task.round.number)
+        return FunctionReward(
+            responses=lambda rollouts: self._said(rollouts, actor, task.round),
+            reached=partial(reached, self._loaded),
+            scorer=task.scorer,
+            round=task.round.number,
+        )
 
     def _said(self, rollouts: Rollouts, actor: BranchActor, round_: Round) -> tuple[Response, ...]:
         """Return episodes as responses of the policy that sampled them, which is the actor as it is now."""

@@ -39,7 +39,7 @@ _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequen
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is ready: fp32, eval() for good, nothing requires a gradient.
+    """A model that is ready: fp32, eval() for good, nothing requires a gradient, on the CUDA device where there is one.
 
     `identity` is the hash of config, tokenizer and weights; `end_tokens` end a response; `context` is the number of
     tokens the model can hold, None when it names no limit; `notes` are sentences to show once.
@@ -70,6 +70,11 @@ def load(reference: str, *, base: Path | None = None, say: Callable[[str], None]
     if path.suffix == ".safetensors":
         return _load_folder(path.parent, _identity_of(path.parent), path)
     raise ModelRefused(f"{path} is no format that is opened here.", _CONVERT)
+
+
+def device() -> torch.device:
+    """Return where models run: on the CUDA device where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def prompt_ids(loaded: Loaded, conversation: Conversation, name: str, new_tokens: int) -> tuple[int, ...]:
@@ -109,7 +114,7 @@ def _load_folder(folder: Path, identity: str, named: Path) -> Loaded:
     with quiet():
         tokenizer = _tokenizer(folder, named)
         model, note = _model(folder, named)
-    model.eval().requires_grad_(requires_grad=False)
+    model.eval().requires_grad_(requires_grad=False).to(device())
     if _sees_ahead(model):
         raise _cannot_write(named, type(model).__name__)
     if sharing_gap(decoder_of(model)) > _SAME:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, takewhile
 from pathlib import Path
 
 from torch import Tensor
@@ -36,6 +37,23 @@ def policy_id(reference: str, state: Mapping[str, Tensor]) -> str:
 def text_of(loaded: Loaded, tokens: Sequence[int]) -> str:
     """Return what the tokens of a response say."""
     return str(loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+
+
+def reached(loaded: Loaded, tokens: Sequence[int]) -> list[int]:
+    """Return how many characters of what they say are complete behind each of the tokens of a response.
+
+    A character of several tokens is that of the token which completes it.
+    """
+    decoded = [
+        str(loaded.tokenizer.decode(list(tokens[: count + 1]), skip_special_tokens=True))
+        for count in range(len(tokens))
+    ]
+    whole = decoded[-1]
+    before, held = len(whole) - len(whole.lstrip()), len(whole.strip())
+    shared = [
+        sum(1 for _ in takewhile(lambda two: two[0] == two[1], zip(part, whole, strict=False))) for part in decoded
+    ]
+    return [min(max(count - before, 0), held) for count in accumulate(shared, max)]
 
 
 class ModelPolicy:

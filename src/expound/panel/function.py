@@ -16,13 +16,29 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TypeVar
 
+from pydantic import TypeAdapter
+
 from expound.errors import InputError
 from expound.feedback.asking import of_round
-from expound.ports import Advance, Book, Progress
+from expound.ports import Advance, Book, Progress, RewardValue
 from expound.records import Answer, Ballot, Comparison, Prompt, Ranking, Rater, Response, Round, Score, Split, on_ballot
 from expound.settings import FunctionKind
 
-Scoring = Callable[[str, str], float]
+
+class ResponseText(str):
+    """A response as a function that scores is given it: its text, and the ids of its tokens, the end token included."""
+
+    tokens: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, response: Response) -> ResponseText:
+        """Return the text of a response, with its tokens."""
+        said = cls(response.text)
+        said.tokens = response.tokens
+        return said
+
+
+Scoring = Callable[[str, ResponseText], float | RewardValue]
 """score(text, response): what the response is worth; more is better."""
 
 Ranks = Callable[[str, Sequence[str]], Sequence[int]]
@@ -33,6 +49,7 @@ ARGUMENTS: Mapping[FunctionKind, str] = {"score function": "feedback", "ranking 
 
 AGAIN = "Mend it and make the same call again: what it has said so far is kept."
 SHOWN = 80
+STORED = TypeAdapter(RewardValue)
 STORED_SECONDS = 1.0
 """Seconds of answers that are stored together: a quick function need not wait for the disk every time."""
 
@@ -48,21 +65,19 @@ class ScoreFunction:
     def rater(self) -> Rater:
         return _rater(self.call)
 
-    def score(self, prompt: Prompt, response: Response) -> float:
-        """Return what the function says. Errors: InputError when it fails, or what it says is no finite number."""
+    def score(self, prompt: Prompt, response: Response) -> RewardValue:
+        """Return what the function says, in plain numbers.
+
+        Errors: InputError when it fails, or what it says is no finite number or does not fit the response.
+        """
         try:
-            said: object = self.call(text_of(prompt), response.text)
+            said: object = self.call(text_of(prompt), ResponseText.of(response))
         except Exception as error:
             raise _failed(self.call, prompt, error) from error
-        if not isinstance(said, Real):
-            raise _refused(self.call, prompt, said, "is no number")
         try:
-            value = float(said)
-        except OverflowError as error:
-            raise _refused(self.call, prompt, said, "is beyond all bounds") from error
-        if not math.isfinite(value):
-            raise _refused(self.call, prompt, said, "is no finite number")
-        return value
+            return _plain(said, response)
+        except ValueError as error:
+            raise _refused(self.call, prompt, said, str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -182,15 +197,19 @@ class ScorePanel:
         known, rater = self._known(round_.number), self._function.rater
         self._book.answer([_compared(rater, ballot, known) for ballot in ballots])
 
-    def scores(self, responses: Sequence[Response], round_: int) -> tuple[float, ...]:
-        """Return the score of each response in a round; what has none yet is stored and scored. Errors: InputError."""
+    def values(self, responses: Sequence[Response], round_: int) -> tuple[RewardValue, ...]:
+        """Return what each response is worth in a round; what has no score yet is stored and scored.
+
+        Errors: InputError.
+        """
         self._score(responses, round_)
         known = self._known(round_)
         return tuple(known[response.id] for response in responses)
 
-    def _known(self, round_: int) -> dict[str, float]:
+    def _known(self, round_: int) -> dict[str, RewardValue]:
         """Return the scores of this round alone, by response: before the next, the function may have been changed."""
-        return {one.response: one.value for one in self._book.judgments(round_=round_) if isinstance(one, Score)}
+        scores = [one for one in self._book.judgments(round_=round_) if isinstance(one, Score)]
+        return {one.response: STORED.validate_python({**one.meta, "mean": one.value}) for one in scores}
 
     def _missing(self, responses: Sequence[Response], round_: int) -> list[Response]:
         known = self._known(round_)
@@ -211,7 +230,8 @@ class ScorePanel:
 
     def _scored(self, rater: Rater, prompt: Prompt, response: Response) -> Score:
         value = self._function.score(prompt, response)
-        return Score(rater=rater.id, source="function", response=response.id, value=value)
+        beside = {name: given for name, given in vars(value).items() if name != "mean" and given is not None}
+        return Score(rater=rater.id, source="function", response=response.id, value=value.mean, meta=beside)
 
 
 def scored_sample(book: Book, round_: Round) -> tuple[Response, ...]:
@@ -272,8 +292,8 @@ def _answer(rater: Rater, ballot: Ballot, said: Score | Comparison | Ranking) ->
     return Answer(f"function-{ballot.id}", ballot.id, rater.id, (on_ballot(said, ballot),))
 
 
-def _compared(rater: Rater, ballot: Ballot, scores: Mapping[str, float]) -> Answer:
-    values = [scores[response] for response in ballot.responses]
+def _compared(rater: Rater, ballot: Ballot, scores: Mapping[str, RewardValue]) -> Answer:
+    values = [scores[response].mean for response in ballot.responses]
     places = [1 + sum(other > value for other in values) for value in values]
     return _answer(rater, ballot, _ordered(rater.id, ballot, places))
 
@@ -288,6 +308,58 @@ def _ordered(rater: str, ballot: Ballot, places: Sequence[int]) -> Comparison | 
         for place in sorted(set(places))
     ]
     return Ranking(rater=rater, source="function", tiers=tuple(tiers))
+
+
+# --- what a function says of a response ---------------------------------------------------------------------------
+
+
+def _plain(said: object, response: Response) -> RewardValue:
+    """Return what a function says in plain numbers. Errors: ValueError, which says what is wrong with it."""
+    if not isinstance(said, RewardValue):
+        return RewardValue(_number(said))
+    tokens = None if said.tokens is None else tuple(map(_number, _several(said.tokens)))
+    if tokens is not None and len(tokens) != len(response.tokens):
+        raise ValueError(f"holds {len(tokens)} token rewards for a response of {len(response.tokens)} tokens")
+    sd = None if said.sd is None else _number(said.sd)
+    if sd is not None and sd < 0:
+        raise ValueError(f"has a spread of {sd:g}, below 0")
+    return RewardValue(
+        mean=_number(said.mean),
+        sd=sd,
+        tokens=tokens,
+        spans=None if said.spans is None else tuple(_span(one, response.text) for one in _several(said.spans)),
+        parts=None if said.parts is None else {str(name): _number(part) for name, part in said.parts.items()},
+    )
+
+
+def _number(said: object) -> float:
+    if not isinstance(said, Real):
+        raise ValueError("is no number")
+    try:
+        value = float(said)
+    except OverflowError as error:
+        raise ValueError("is beyond all bounds") from error
+    if not math.isfinite(value):
+        raise ValueError("is no finite number")
+    return value
+
+
+def _several(said: object) -> list[object]:
+    if not isinstance(said, Iterable):
+        raise ValueError(f"holds {said!r} where a list belongs")
+    return list(said)
+
+
+def _span(said: object, text: str) -> tuple[int, int, float]:
+    parts = _several(said)
+    if len(parts) != 3:
+        raise ValueError(f"has a span of {len(parts)} parts, not (start, end, value)")
+    start, end, value = map(_number, parts)
+    if not (start.is_integer() and end.is_integer() and 0 <= start < end):
+        raise ValueError(f"has a span from {start:g} to {end:g}, which holds no character")
+    if end > len(text):
+        raise ValueError(f"has a span that ends at {end:g} in a text of {len(text)} characters")
+    return int(start), int(end), value
 
 
 # --- what is said of a function -----------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -18,10 +18,16 @@ Member = Literal["policy", "value"]
 
 @dataclass(frozen=True)
 class RewardValues:
-    """Rewards of episodes, before normalising: mean over the members and their spread, each [episodes]."""
+    """Rewards of episodes, before normalising: mean over the members and their spread, each [episodes].
+
+    `tokens` [response tokens], episode by episode: what each token gets beside, if the reward says so. `parts` are
+    means over the episodes, by name, for the log alone.
+    """
 
     mean: Tensor
     sd: Tensor
+    tokens: Tensor | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ class UpdateMetrics:
     response to the reference with its standard error, `k3` nats a token; `beta` the KL weight in force; `step_k3` nats
     a token between the policy that sampled and the one that learns, in the last epoch; `finished` and `repeated` are
     shares, `length` tokens, `length_pull` the correlation of z with it; `gap` the largest difference in a
-    log-probability before the first step; `cut_short` says that steps too large ended the epochs early.
+    log-probability before the first step; `cut_short` says that steps too large ended the epochs early. Without a value
+    that is trained its loss is 0 and `explained_variance` no number.
     """
 
     update: int
@@ -73,7 +74,7 @@ def update_metrics(
     stats: UpdateStats,
 ) -> UpdateMetrics:
     """Return the figures of an update; `place` is its number and KL weight, `rewards` are raw and normalised."""
-    (update, beta), (raw, z), rollouts = place, rewards, prepared.rollouts
+    (update, beta), (raw, z), rollouts, value = place, rewards, prepared.rollouts, targets.value
     lengths, kl = rollouts.response_lengths.float(), response_kl(prepared)
     means = {name: _mean([asdict(step)[name] for step in stats.steps]) for name in MEANS}
     last = stats.steps[-max(1, len(stats.steps) // stats.epochs) :]
@@ -91,7 +92,7 @@ def update_metrics(
         beta=beta,
         entropy=-float(prepared.old_logprobs.mean()),
         step_k3=_mean([step.step_kl for step in last]),
-        explained_variance=explained_variance(targets.old_values, targets.returns),
+        explained_variance=math.nan if value is None else explained_variance(value.old, value.returns),
         finished=float(rollouts.finished.float().mean()),
         length=float(lengths.mean()),
         length_sd=_spread(lengths),

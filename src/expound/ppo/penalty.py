@@ -19,8 +19,17 @@ MAX_AUTO_TARGET = 6.0
 
 
 def k3(log_ratio: Tensor) -> Tensor:
-    """Return exp(-d) - 1 + d by token: unbiased too, never negative, of low variance; for display."""
+    """Return exp(-d) - 1 + d by token: unbiased too, never negative, of low variance; for display alone."""
     return (-log_ratio).expm1() + log_ratio
+
+
+def kl_loss_sum(log_ratio: Tensor) -> Tensor:
+    """Return the sum of k3 by token with the gradient of d²/2, which is that of KL(policy, other); k3's is not.
+
+    As a loss d itself has a gradient of zero on average, and k3 that of KL(other, policy).
+    """
+    half = 0.5 * log_ratio.square()
+    return (half + (k3(log_ratio) - half).detach()).sum()
 
 
 def auto_target(mean_length: float) -> float:

@@ -57,6 +57,11 @@ class Rollouts:
         return len(self.prompts)
 
     @property
+    def responses(self) -> int:
+        """Return the number of responses to each prompt, which is the same for all."""
+        return self.episodes // len(set(self.prompts))
+
+    @property
     def response_lengths(self) -> Tensor:
         """Return the response tokens of each episode, end token included, int64 [episodes]."""
         return self.starts[1:] - self.starts[:-1] - self.prompt_lengths
@@ -132,12 +137,17 @@ def normalise(mean: Tensor, sd: Tensor, finished: Tensor, normaliser: Normaliser
     return torch.where(finished, z, (z - CUT_PENALTY).clamp(max=-CUT_PENALTY))
 
 
-def reward_tensor(z: Tensor, log_ratio: Tensor, lengths: Tensor, kl_weight: float) -> Tensor:
+def reward_tensor(
+    z: Tensor, log_ratio: Tensor, lengths: Tensor, kl_weight: float, tokens: Tensor | None = None
+) -> Tensor:
     """Return rewards [episodes, time]: z on the last response token, minus the weighted log-ratio on every one.
 
-    `log_ratio` [episodes, time]: policy that sampled minus reference, zero behind the end.
+    `log_ratio` [episodes, time]: policy that sampled minus reference, zero behind the end. `tokens` [response tokens]:
+    what each token gets beside, where the reward says so, in spreads of the reference's rewards.
     """
     rewards = -kl_weight * log_ratio
+    if tokens is not None:
+        rewards = rewards + to_grid(tokens, lengths)
     rewards[torch.arange(len(z), device=z.device), lengths - 1] += z
     return rewards
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from expound.errors import ModelRefused, TrainingStopped
 from expound.ports import Progress
-from expound.ppo.actor import Actor, Prepared, TokenReward
-from expound.ppo.advantages import gae, whiten
+from expound.ppo.actor import Actor, Prepared, RewardValues, TokenReward
+from expound.ppo.advantages import gae, grpo, rloo, whiten
 from expound.ppo.alarms import WINDOW, Ground, find_alarms, is_quiet
 from expound.ppo.metrics import UpdateMetrics, most_repeating, update_metrics
 from expound.ppo.order import PromptOrder
@@ -33,9 +33,9 @@ from expound.ppo.rollout import (
     to_grid,
 )
 from expound.ppo.sizes import Sizes, first_episodes, known_sizes, timed_sizes
-from expound.ppo.update import Optimisers, Steps, Targets, run_update
+from expound.ppo.update import Optimisers, Steps, Targets, ValueTargets, run_update
 from expound.records import Alarm, Prompt, Round
-from expound.settings import PpoSettings, SamplingSettings
+from expound.settings import Estimator, PpoSettings, SamplingSettings
 from expound.statistics import keyed_generator
 
 AUTO_LEARNING_RATES = {"branches": 2e-4, "lora": 2e-4, "full": 3e-6}
@@ -198,42 +198,71 @@ def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[Tu
     seconds["seconds_sample"] = round(clock.lap(), 3)
     prepared = learning.actor.prepare(rollouts)
     seconds["seconds_prepare"] = round(clock.lap(), 3)
-    raw = learning.reward.of(prepared)
-    check_rewards(raw.mean - plan.ppo.caution * raw.sd, rollouts)
-    z = normalise(raw.mean, raw.sd, rollouts.finished, plan.normaliser, plan.ppo.caution)
+    raw, z, tokens = _rewarded(learning, plan, prepared)
     seconds["seconds_reward"] = round(clock.lap(), 3)
-    if state.update == 0:
-        warm_up_value(learning, prepared, z, state.kl_weight)
-    targets = make_targets(learning.actor, prepared, z, state.kl_weight)
+    if state.update == 0 and plan.ppo.estimator == "gae":
+        warm_up_value(learning, prepared, z, state.kl_weight, tokens)
+    targets = make_targets(learning.actor, prepared, z, state.kl_weight, plan.ppo.estimator, tokens)
     generator = keyed_generator("minibatches", plan.round.seed, plan.round.number, number)
     stats = run_update(learning.actor, prepared, targets, learning.optimisers, plan.steps, generator)
     seconds["seconds_update"] = round(clock.lap(), 3)
-    metrics = update_metrics((number, state.kl_weight), prepared, (raw, z), targets, stats)
+    whole = z if tokens is None else z + to_grid(tokens, rollouts.response_lengths).sum(1)
+    metrics = update_metrics((number, state.kl_weight), prepared, (raw, whole), targets, stats)
     state, new = _advance(state, plan, order, metrics)
     sizes = state.sizes or plan.sizes(sum(seconds.values()))
     assert sizes is not None
     alarms = [alarm.name for alarm in new]
-    line = {**_finite(metrics), **seconds, "updates": sizes.updates, "alarms": alarms}
+    told: dict[str, Metric] = {"updates": sizes.updates, "flat_groups": targets.flat_groups, "alarms": alarms}
     if "repeats" in alarms:
-        line["repeating"] = [learning.actor.text(tokens) for tokens in most_repeating(rollouts, REPEATING_SHOWN)]
-    return replace(state, sizes=sizes), line
+        told["repeating"] = [learning.actor.text(tokens) for tokens in most_repeating(rollouts, REPEATING_SHOWN)]
+    parts = {f"part_{name}": mean for name, mean in raw.parts.items()}
+    return replace(state, sizes=sizes), {**_finite(metrics), **seconds, **parts, **told}
 
 
-def make_targets(actor: Actor, prepared: Prepared, z: Tensor, kl_weight: float) -> Targets:
-    """Return what the update of the prepared episodes moves towards, from their normalised rewards z [episodes]."""
-    lengths = prepared.rollouts.response_lengths
+def _rewarded(learning: Learning, plan: TunePlan, prepared: Prepared) -> tuple[RewardValues, Tensor, Tensor | None]:
+    """Return the rewards as they were given, and normalised: of episodes, and of response tokens if there are any."""
+    raw, caution = learning.reward.of(prepared), plan.ppo.caution
+    check_rewards(raw.mean - caution * raw.sd, prepared.rollouts)
+    if raw.tokens is not None:
+        check_rewards(to_grid(raw.tokens, prepared.rollouts.response_lengths).sum(1), prepared.rollouts)
+    z = normalise(raw.mean, raw.sd, prepared.rollouts.finished, plan.normaliser, caution)
+    return raw, z, None if raw.tokens is None else raw.tokens / plan.normaliser.sd
+
+
+def make_targets(
+    actor: Actor,
+    prepared: Prepared,
+    z: Tensor,
+    kl_weight: float,
+    estimator: Estimator = "gae",
+    tokens: Tensor | None = None,
+) -> Targets:
+    """Return what the update of the prepared episodes moves towards.
+
+    `z` [episodes] and `tokens` [response tokens] are their normalised rewards. Every estimator but grpo, whose KL is a
+    loss, finds the KL in the rewards; without a value a response's rewards count as one.
+    """
+    lengths, responses = prepared.rollouts.response_lengths, prepared.rollouts.responses
+    rewards = _rewards(prepared, z, 0.0 if estimator == "grpo" else kl_weight, tokens)
+    if estimator == "grpo":
+        relative, flat = grpo(rewards.sum(1), responses)
+        return Targets(relative.repeat_interleave(lengths), kl_weight=kl_weight, flat_groups=flat)
+    if estimator == "rloo":
+        return Targets(whiten(rloo(rewards.sum(1), responses).repeat_interleave(lengths)))
     with torch.no_grad():
         values = all_values(actor, prepared)
-    advantages, returns = gae(_rewards(prepared, z, kl_weight), to_grid(values, lengths), is_response(lengths))
-    return Targets(whiten(to_flat(advantages, lengths)), to_flat(returns, lengths), values)
+    advantages, returns = gae(rewards, to_grid(values, lengths), is_response(lengths))
+    return Targets(whiten(to_flat(advantages, lengths)), ValueTargets(to_flat(returns, lengths), values))
 
 
-def warm_up_value(learning: Learning, prepared: Prepared, z: Tensor, kl_weight: float) -> None:
+def warm_up_value(
+    learning: Learning, prepared: Prepared, z: Tensor, kl_weight: float, tokens: Tensor | None = None
+) -> None:
     """Fit the value alone to whole returns, so that the first advantages are not noise of its random beginning.
 
     As value pretraining of arXiv 2503.01491.
     """
-    rewards, lengths = _rewards(prepared, z, kl_weight), prepared.rollouts.response_lengths
+    rewards, lengths = _rewards(prepared, z, kl_weight, tokens), prepared.rollouts.response_lengths
     _, returns = gae(rewards, torch.zeros_like(rewards), is_response(lengths), trace=1.0)
     target = to_flat(returns, lengths)
     for _ in range(WARM_UP_STEPS):
@@ -253,10 +282,10 @@ def all_values(actor: Actor, prepared: Prepared) -> Tensor:
     return found
 
 
-def _rewards(prepared: Prepared, z: Tensor, kl_weight: float) -> Tensor:
+def _rewards(prepared: Prepared, z: Tensor, kl_weight: float, tokens: Tensor | None) -> Tensor:
     lengths = prepared.rollouts.response_lengths
     log_ratio = to_grid(prepared.old_logprobs - prepared.reference_logprobs, lengths)
-    return reward_tensor(z, log_ratio, lengths, kl_weight)
+    return reward_tensor(z, log_ratio, lengths, kl_weight, tokens)
 
 
 def dump_state(state: TuneState) -> str:

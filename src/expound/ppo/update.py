@@ -15,7 +15,7 @@ from torch.optim import AdamW
 
 from expound.ppo.actor import Actor, Prepared
 from expound.ppo.losses import CLIP, policy_loss_sum, ratios, value_loss_sum
-from expound.ppo.penalty import k3
+from expound.ppo.penalty import k3, kl_loss_sum
 from expound.ppo.rollout import TOKEN_BUDGET, flat_index, micro_batches
 
 MAX_GRADIENT_NORM = 1.0
@@ -50,12 +50,25 @@ def make_optimisers(actor: Actor, rate: float) -> Optimisers:
 
 
 @dataclass(frozen=True)
+class ValueTargets:
+    """What the value moves towards and its own say before the update, flat [response tokens]."""
+
+    returns: Tensor
+    old: Tensor
+
+
+@dataclass(frozen=True)
 class Targets:
-    """What an update moves towards, flat [response tokens]: whitened advantages, returns and values before it."""
+    """What an update moves towards; `advantages` are flat [response tokens].
+
+    Without a `value` none is trained. `kl_weight` is that of a KL loss (0: the KL is in the reward), and `flat_groups`
+    counts the prompts whose responses all scored the same, where advantages are taken in groups.
+    """
 
     advantages: Tensor
-    returns: Tensor
-    old_values: Tensor
+    value: ValueTargets | None = None
+    kl_weight: float = 0.0
+    flat_groups: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,8 @@ class Steps:
 class StepStats:
     """What one optimiser step saw: means over its response tokens, and gradient norms before clipping.
 
-    `gap` is the largest absolute difference between new and old log-probabilities.
+    `policy_loss` holds the KL loss, if there is one. `gap` is the largest absolute difference between new and old
+    log-probabilities.
     """
 
     policy_loss: float
@@ -147,10 +161,15 @@ def accumulate(
         new, old = actor.logprobs(prepared.rollouts, rows), prepared.old_logprobs[flat]
         ratio = ratios(new, old)
         policy_loss = policy_loss_sum(ratio, targets.advantages[flat])
-        values = actor.values(prepared, rows)
-        value_loss = value_loss_sum(values, targets.old_values[flat], targets.returns[flat])
+        if targets.kl_weight:
+            policy_loss = policy_loss + targets.kl_weight * kl_loss_sum(new - prepared.reference_logprobs[flat])
         (policy_loss / tokens).backward()
-        (value_loss / tokens).backward()
+        value_loss = torch.zeros_like(policy_loss)
+        if targets.value is not None:
+            value_loss = value_loss_sum(
+                actor.values(prepared, rows), targets.value.old[flat], targets.value.returns[flat]
+            )
+            (value_loss / tokens).backward()
         with torch.no_grad():
             change = new - old
             clipped = ((ratio - 1).abs() > CLIP).float()
