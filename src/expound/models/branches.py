@@ -29,6 +29,7 @@ from expound.models.head import head_of, logprobs_at, response_logprobs
 from expound.models.layout import Seen, look_over, predicted_states, read_responses, response_means
 from expound.models.loading import Loaded, prompt_ids
 from expound.models.members import Critic, LowRankVoice, PerceptronCritic, Voice, WholeCritic, WholeVoice
+from expound.models.policy import text_of
 from expound.ppo.actor import Member, Prepared
 from expound.ppo.rollout import Rollouts, flat_index, micro_batches
 from expound.records import Conversation, Prompt, Response, SamplingKey
@@ -135,6 +136,10 @@ class BranchActor:
         states = predicted_states(self._voice.branch, rollouts, episodes, begins)
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
         return response_logprobs(states, targets, self._voice.head, rollouts.temperature)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return a response's tokens as words."""
+        return text_of(self._loaded, tokens)
 
     def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
         """Return the value at each response token of some episodes [n], in their order; carries gradients."""

@@ -60,6 +60,9 @@ class Actor(Protocol):
     def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
         """Return the policy's of some episodes [n], in order, at the sampling temperature; they carry gradients."""
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return a response's tokens as words."""
+
     def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
         """Return the value at each response token of some episodes, [n], in their order; carries gradients."""
 
