@@ -24,7 +24,7 @@ TRL_CURVES = HERE / "trl.json"
 RATES = {"trl": (3e-6, 1e-5, 3e-5), "ours": (2e-4, 6e-4, 2e-3)}
 """Learning rates among which each side chooses: its default, about three times and ten times it."""
 TUNING_SEED, SEEDS = 100, (0, 1, 2)
-TUNING_UPDATES, UPDATES = 16, 24
+TUNING_UPDATES, UPDATES = 8, 12
 LEVELS = (0.1, 0.2, 0.3)
 """Held-out rewards whose first crossing counts; the reference is at zero, one is a spread of its rewards."""
 DRAWS = 2000
@@ -47,10 +47,10 @@ def learning_work() -> Work:
         updates=UPDATES,
         episodes=16,
         new_tokens=24,
-        epochs=2,
+        epochs=4,
         minibatches=2,
         ends=True,
-        look=4,
+        look=2,
         held_responses=4,
     )
 

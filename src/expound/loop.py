@@ -5,6 +5,7 @@ Every step does only what the book still lacks, so that a step which was interru
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from expound.feedback.asking import ask_blind, ask_train, of_round, responses_needed
@@ -14,7 +15,7 @@ from expound.ports import TuneTask
 from expound.project import Project
 from expound.quality.measure import measure as measure_pairs
 from expound.quality.stopping import decide
-from expound.records import Decision, PolicyRecord, RewardCard, Round, Score, Settlement, Split
+from expound.records import Decision, PolicyRecord, Response, RewardCard, Round, Score, Settlement, Split
 from expound.reward.examples import build_examples
 
 
@@ -45,8 +46,18 @@ def ask(project: Project, current: Round) -> None:
     sampled, policies = book.responses("train"), book.policies()
     fresh, earlier = (of_round(sampled, policies, number) for number in (current.number, current.number - 1))
     criteria = project.task.asked(settings.asking.criteria)
-    ballots = ask_train(fresh, earlier, settings.asking, current, criteria)
+    ballots = ask_train(fresh, earlier, settings.asking, current, criteria, _doubts(project, current, fresh))
     book.add(ballots if settings.panel.function is None else asked_once(ballots))
+
+
+def _doubts(project: Project, current: Round, fresh: Sequence[Response]) -> Mapping[str, float]:
+    """Return how far the members of the reward of the round before disagree about responses, if it has members."""
+    before = [card for card in project.book.rewards() if card.round == current.number - 1 and card.members > 1]
+    if not before or not fresh:
+        return {}
+    folder = project.reward_task(project.round(before[0].round)).folder
+    prompts = {prompt.id: prompt for prompt in project.book.prompts("train")}
+    return project.learner.doubts(prompts, {one.id: one for one in fresh}, folder)
 
 
 def collect(project: Project, current: Round, split: Split) -> None:

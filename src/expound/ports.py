@@ -219,6 +219,11 @@ class Learner(Protocol):
     def adopt(self, scorer: Scorer, responses: Sequence[Response], target: RewardTask) -> RewardCard:
         """Make a function of the user's the reward: score responses, and write what is known of it as `fit` does."""
 
+    def doubts(
+        self, prompts: Mapping[str, Prompt], responses: Mapping[str, Response], reward: Path
+    ) -> Mapping[str, float]:
+        """Return how far the members of the fitted reward in that folder disagree about each response."""
+
     def tune(self, task: TuneTask, reward: Path, progress: Progress) -> tuple[PolicyRecord, Sequence[Alarm]]:
         """Tune the policy of the round with the reward in that folder; resume from the last checkpoint."""
 

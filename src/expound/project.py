@@ -436,7 +436,7 @@ class Project:
         return ReportInput(
             project=self.settings.project.name,
             round=current,
-            metrics=[{name: value for name, value in line.items() if name != "alarms"} for line in metrics],
+            metrics=[{name: one for name, one in line.items() if not isinstance(one, list)} for line in metrics],
             alarms=TypeAdapter(list[Alarm]).validate_python(alarms),
             skills=settlement.skills if settlement else (),
             seconds=self.seconds(current),

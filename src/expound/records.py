@@ -401,9 +401,9 @@ class RewardCard:
 
     Accuracies are shares of pairs of judged responses, of train prompts left out of the fit, that the reward orders
     like the verdicts; `length_accuracy` does the same by length alone. `mean` and `sd` normalise the reward (on the
-    reference's responses). `settlement` is the judgments_hash of the settlement it was fitted to. `curve` says whether
-    more judgments would make a better reward. Where `function` names one of the user's, nothing was fitted: that
-    function is the reward, its order of pairs is right by definition, and `examples` are the responses it has scored.
+    reference's responses); `doubt` is the members' mean spread there. `settlement` is the judgments_hash of what was
+    fitted. `curve` says whether more judgments would make a better reward. Where `function` names one of the user's,
+    that is the reward, right by definition, and `examples` are the responses it has scored.
     """
 
     id: str
@@ -420,6 +420,7 @@ class RewardCard:
     settlement: str = ""
     curve: LearningCurve | None = None
     function: str = ""
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -199,3 +199,46 @@ def test_blind_ballots_leave_out_equal_texts_missing_sides_and_surplus_samples()
     reference = [*responses(2, 2), *responses(1, 1, policy="reference", round_=2, text="newest")]
     tuned = [*responses(1, 2, policy="tuned", text="newest"), *responses(3, 2, policy="tuned")[4:]]
     assert ask_blind(reference, tuned, measuring(1.0, responses=1), FIRST) == ()
+
+
+# --- what the reward doubts -------------------------------------------------------------------------------------------
+
+
+def doubts_of(made: Sequence[Response]) -> dict[str, float]:
+    """Give every response a doubt of its own, in no order."""
+    drawn = random.Random(4).sample(range(1, 1 + len(made)), len(made))
+    return {one.id: float(doubt) for one, doubt in zip(made, drawn, strict=True)}
+
+
+def test_what_is_doubted_most_is_asked_first_and_by_several() -> None:
+    made = responses(10, 4, round_=2)
+    doubts = doubts_of(made)
+    asking = AskingSettings(ballots=("comparison", "rating"), count=10, overlap=3, overlap_share=0.2)
+    ballots = ask_train(made, (), asking, SECOND, (), doubts)
+    worst = {
+        prompt: max((one for one in made if one.prompt == prompt), key=lambda one: doubts[one.id])
+        for prompt in {one.prompt for one in made}
+    }
+    assert all(worst[ballot.prompt].id in ballot.responses for ballot in ballots)
+    of_ballot = [max(doubts[id_] for id_ in ballot.responses) for ballot in ballots]
+    assert of_ballot == sorted(of_ballot, reverse=True)
+    copies = Counter(ballot.question for ballot in ballots)
+    assert {question[2] for question, n in copies.items() if n == 3} == set(
+        sorted(worst, key=lambda prompt: -doubts[worst[prompt].id])[:2]
+    )
+
+
+def test_few_questions_go_to_the_prompts_that_are_doubted_most() -> None:
+    made = responses(10, 5, round_=2)
+    doubts = doubts_of(made)
+    rank = sorted({one.prompt for one in made}, key=lambda one: -max(doubts[of.id] for of in made if of.prompt == one))
+    for kind in ("comparison", "rating", "ranking"):
+        asking = AskingSettings(ballots=(kind,), count=4, overlap_share=0)
+        ballots = ask_train(made, (), asking, SECOND, (), doubts)
+        assert [ballot.prompt for ballot in ballots] == rank[:4]
+
+
+def test_without_doubts_or_with_equal_ones_the_order_is_drawn() -> None:
+    made, asking = responses(10, 4), AskingSettings(ballots=("comparison", "rating", "ranking"), count=15)
+    drawn = ask_train(made, (), asking, FIRST)
+    assert ask_train(made, (), asking, FIRST, (), {one.id: 0.3 for one in made}) == drawn

@@ -95,6 +95,15 @@ def test_optimiser_steps_are_epochs_times_minibatches(epochs: int, minibatches: 
         assert [int(state["step"]) for state in optimiser.state.values()] == [epochs * minibatches]
 
 
+def test_steps_that_are_too_large_cut_the_epochs_short() -> None:
+    actor, prepared, targets = begun()
+    generator = keyed_generator("large steps")
+    large = run_update(actor, prepared, targets, make_optimisers(actor, 1.0), Steps(4, 3), generator)
+    assert (large.epochs, large.cut_short) == (1, True)
+    small = run_update(actor, prepared, targets, make_optimisers(actor, 1e-5), Steps(1, 3), generator)
+    assert (small.epochs, small.cut_short) == (1, False)
+
+
 def test_no_global_random_generator_moves_or_matters() -> None:
     def run() -> Tensor:
         actor, prepared, targets = begun()

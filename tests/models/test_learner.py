@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
 
 from expound.errors import ModelRefused
 from expound.files import sha256_of
-from expound.models.checkpoints import read_tensors
+from expound.models.checkpoints import MANIFEST, read_tensors
+from expound.models.heads import read_reward, write_reward
 from expound.models.learner import BranchLearner
 from expound.models.loading import load
 from expound.ports import Learner, RewardTask, TuneTask
@@ -127,6 +129,22 @@ def test_a_later_fit_reads_what_has_come_since(tiny_llama_folder: Path, tmp_path
     learner, fresh = open_learner(tiny_llama_folder), open_learner(tiny_llama_folder)
     fitted(learner, tmp_path, prompts=PROMPTS[1:])
     assert fitted(learner, tmp_path)[0] == fitted(fresh, tmp_path)[0]
+
+
+def test_doubts_are_how_far_the_members_disagree(learner: BranchLearner, tmp_path: Path) -> None:
+    """Twice the weights are twice the disagreement; the card holds its mean over the reference's responses."""
+    card, folder = fitted(learner, tmp_path)
+    by_id = {prompt.id: prompt for prompt in PROMPTS}
+    key = Round(1, 5, "{}", "").key("sample train")
+    responses = {one.id: one for one in learner.reference().sample(PROMPTS, 6, SAMPLING, key)}
+    found = learner.doubts(by_id, responses, folder)
+    assert found.keys() == responses.keys()
+    assert fmean(found.values()) == pytest.approx(card.doubt, rel=1e-5)
+    identity = json.loads((folder / MANIFEST).read_text())["identity"]
+    _, heads = read_reward(folder, identity)
+    assert heads is not None
+    write_reward(folder, replace(heads, weights=2 * heads.weights, bias=2 * heads.bias), card, identity)
+    assert learner.doubts(by_id, responses, folder) == pytest.approx({id_: 2 * one for id_, one in found.items()})
 
 
 def test_a_round_leaves_a_policy_and_its_metrics(learner: BranchLearner, whole: Path) -> None:

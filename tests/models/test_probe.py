@@ -74,6 +74,16 @@ def test_more_live_layers_hold_more(loaded: Loaded, tried: Tried) -> None:
     )
 
 
+def test_a_whole_policy_holds_itself_its_value_gradients_and_moments(loaded: Loaded, tried: Tried) -> None:
+    full = SETTINGS.model_copy(update={"ppo": PpoSettings(mode="full")})
+    lora = SETTINGS.model_copy(update={"ppo": PpoSettings(mode="lora")})
+    whole, low_rank = (memory(loaded, render, PROMPTS, one, tried, 0).copies for one in (full, lora))
+    head = 0 if loaded.model.config.tie_word_embeddings else loaded.model.get_output_embeddings().weight.nbytes
+    weights = 4 * loaded.model.num_parameters()
+    assert whole == 4 * (2 * weights - head)
+    assert low_rank < weights
+
+
 def test_the_peak_is_the_larger_of_what_never_is_at_once() -> None:
     held = Memory(1, 10, 100, 1000, 5000)
     assert held.peak == 5111

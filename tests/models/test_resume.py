@@ -21,6 +21,7 @@ from torch import Tensor
 from expound.errors import ModelRefused
 from expound.models.checkpoints import Held, numbers, read_checkpoint, save_checkpoint
 from expound.models.learner import CHECKPOINTS, OPTIMIZER, CheckpointKeeper
+from expound.ppo.actor import Prepared, RewardValues, TokenReward
 from expound.ppo.rollout import Normaliser
 from expound.ppo.sizes import Sizes
 from expound.ppo.tune import Learning, Metric, TunePlan, TuneState, begin, dump_state, load_state, tune
@@ -30,6 +31,7 @@ from expound.settings import PpoSettings, SamplingSettings
 from tests.support.tabular import FirstTokenReward, TabularActor, make_prompt
 
 REFERENCE = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 7))).float()
+FIRST_TOKEN = FirstTokenReward(torch.linspace(-1, 1, 7))
 IDENTITY = {"reference": "table"}
 FAR = 13
 """Updates after which a tuning that has lost its end counts as another one."""
@@ -90,11 +92,20 @@ class Keeper:
         self.seen(state.update)
 
 
+class ShortReward:
+    """A reward that has learnt that shorter is better, and nothing else."""
+
+    def of(self, prepared: Prepared) -> RewardValues:
+        lengths = prepared.rollouts.response_lengths.float()
+        return RewardValues(-0.2 * lengths, torch.zeros_like(lengths))
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A tuning that needs some items of its state; `sizes` are those that a slower machine chose behind update 1."""
 
     name: str
+    reward: TokenReward = FIRST_TOKEN
     prompts: int = 11
     sizes: Sizes | None = None
     ppo: Mapping[str, object] = field(default_factory=dict)
@@ -115,6 +126,7 @@ SCENARIOS = (
     Scenario("plain", ppo={"kl_target": "auto"}),
     Scenario("every update ends a pass over the prompts", prompts=8, ppo={"updates": 3}),
     Scenario("an alarm ends it", ppo={"learning_rate": 0.15, "kl_weight": 0.0, "kl_target": 0.2, "updates": 12}),
+    Scenario("the reward has learnt length", ShortReward(), ppo={"learning_rate": 0.15, "updates": 12}),
     Scenario("sizes by time", sizes=Sizes(5, 16), ppo={"updates": "auto", "episodes": "auto"}),
 )
 
@@ -163,7 +175,7 @@ def go_on(scenario: Scenario, folder: Path, seen: Callable[[int], None]) -> str:
     optimisers = make_optimisers(actor, plan.rate(1))
     keeper = CheckpointKeeper(folder, actor, optimisers, IDENTITY)
     state = keeper.resume(Silent().say) or begin(plan)
-    learning = Learning(actor, optimisers, FirstTokenReward(torch.linspace(-1, 1, 7)))
+    learning = Learning(actor, optimisers, scenario.reward)
     outcome = tune(learning, plan, state, Keeper(keeper, seen), Silent())
     weights = [tensor.tolist() for part in keeper.weights(outcome.update).values() for tensor in part.values()]
     return content_id(weights, json.loads(json.dumps(asdict(outcome))))

@@ -148,10 +148,11 @@ def test_no_fact_depends_on_the_order_of_the_examples() -> None:
 def test_the_normaliser_reads_the_reference_if_it_has_enough() -> None:
     material = made(20)
     heads = fit_heads(material, 3, 0)
-    rewards, _ = predict(heads, material.features)
+    rewards, spreads = predict(heads, material.features)
     enough = [row < 64 for row in range(100)]
-    assert normaliser(heads, material.features, enough) == pytest.approx((rewards[:64].mean(), rewards[:64].std()))
+    some = (rewards[:64].mean(), rewards[:64].std(), spreads[:64].mean())
+    assert normaliser(heads, material.features, enough) == pytest.approx(some)
     few = [row < 63 for row in range(100)]
-    assert normaliser(heads, material.features, few) == pytest.approx((rewards.mean(), rewards.std()))
+    assert normaliser(heads, material.features, few) == pytest.approx((rewards.mean(), rewards.std(), spreads.mean()))
     with pytest.raises(NothingToLearn, match="the same for all"):
         normaliser(heads, np.repeat(material.features[:1], 5, axis=0), [False] * 5)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,18 @@ def test_every_step_left_its_records(project: Project) -> None:
         answered = book.answered()
         assert ballots
         assert all(ballot.id in answered for ballot in ballots)
+
+
+def test_the_second_round_begins_where_the_reward_of_the_first_guesses(project: Project) -> None:
+    """Its ballots stand in the order of the members' disagreement, which held-out ballots know nothing of."""
+    book, prompts = project.book, {prompt.id: prompt for prompt in project.book.prompts()}
+    ballots = book.ballots("train", round_=2)
+    shown = {id_ for ballot in ballots for id_ in ballot.responses}
+    fresh = {one.id: one for one in book.responses("train", round_=2) if one.id in shown}
+    doubts = project.learner.doubts(prompts, fresh, project.reward_task(project.round(1)).folder)
+    order = [max(doubts.get(id_, 0.0) for id_ in ballot.responses) for ballot in ballots]
+    assert all(after <= before + 1e-6 for before, after in pairwise(order))
+    assert order[0] > order[-1]
 
 
 def test_a_simulated_panel_is_called_simulated_everywhere(project: Project, walked: Path) -> None:

@@ -87,6 +87,9 @@ class TabularActor:
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
         return logprobs.gather(1, targets[:, None])[:, 0]
 
+    def text(self, tokens: Sequence[int]) -> str:
+        return " ".join(map(str, tokens))
+
     def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
         return prepared.features[flat_index(prepared.rollouts, episodes)] @ self.value
 

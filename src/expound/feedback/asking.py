@@ -16,6 +16,8 @@ EARLIER_SHARE = 0.2  # of a later round's comparisons look back: they put the ro
 
 T = TypeVar("T")
 Groups = Mapping[str, Sequence[Response]]
+Doubts = Mapping[str, float]
+"""How far the members of a reward disagree about responses, and about prompts: that of the worst response."""
 
 
 @dataclass(frozen=True)
@@ -78,60 +80,79 @@ def ask_train(
     settings: AskingSettings,
     current: Round,
     criteria: tuple[str, ...] = (),
+    doubts: Doubts | None = None,
 ) -> tuple[Ballot, ...]:
-    """Return the round's ballots about train responses, in a drawn order.
+    """Return the round's ballots about train responses, those of most doubt first, else in a drawn order.
 
-    `fresh` are the round's responses, `earlier` those of the round before; `criteria` are what ratings ask about.
-    Responses of a prompt with equal texts are one. A prompt with a single text has no comparison, so there may be
-    fewer than `count` questions.
+    `fresh` are the round's responses, `earlier` those of the round before; `criteria` are what ratings ask about;
+    `doubts` how far the members of the last reward disagree about fresh responses. Responses of a prompt with equal
+    texts are one. A prompt with a single text has no comparison, so there may be fewer than `count` questions.
     """
-    now, before = _groups(fresh, current.seed), _groups(earlier, current.seed)
+    doubts = _with_prompts(doubts or {}, fresh)
+    now, before = _groups(fresh, current.seed, doubts), _groups(earlier, current.seed, {})
     count = questions(settings.count, len(now))
     ballots: list[Ballot] = []
     for kind in settings.ballots:
         match kind:
             case "comparison":
-                asked = _comparisons(now, before, count, current)
+                asked = _comparisons(now, before, count, current, doubts)
             case "rating":
-                rated = _spread(now, count, current.key(kind))
+                rated = _spread(now, count, current.key(kind), doubts)
                 asked = [Question(kind, one.prompt, (one.id,), criteria) for one in rated]
             case "ranking":
-                asked = _rankings(now, count, current)
-        ballots += _with_overlap(asked, settings.overlap, settings.overlap_share, current, "train")
-    return tuple(sorted(ballots, key=lambda ballot: _draw(current.key("order"), ballot.id)))
+                asked = _rankings(now, count, current, doubts)
+        overlap = (settings.overlap, settings.overlap_share)
+        ballots += _with_overlap(asked, overlap, current, "train", doubts)
+    order = current.key("order")
+    return tuple(sorted(ballots, key=lambda ballot: (-_doubt(ballot.responses, doubts), _draw(order, ballot.id))))
 
 
-def _comparisons(now: Groups, before: Groups, count: int, current: Round) -> list[Question]:
+def _with_prompts(doubts: Doubts, responses: Sequence[Response]) -> Doubts:
+    found = dict(doubts)
+    for one in responses:
+        found[one.prompt] = max(found.get(one.prompt, 0.0), doubts.get(one.id, 0.0))
+    return found
+
+
+def _doubt(ids: Sequence[str], doubts: Doubts) -> float:
+    return max(doubts.get(id_, 0.0) for id_ in ids)
+
+
+def _comparisons(now: Groups, before: Groups, count: int, current: Round, doubts: Doubts) -> list[Question]:
     key = current.key("comparison")
     across = {prompt: _across(group, before.get(prompt, ())) for prompt, group in now.items()}
-    looking_back = _spread(across, round(EARLIER_SHARE * count), key)
+    looking_back = _spread(across, round(EARLIER_SHARE * count), key, doubts)
     inside = {prompt: _ring_and_diagonals(group) for prompt, group in now.items()}
-    pairs = [*looking_back, *_spread(inside, count - len(looking_back), key)]
+    pairs = [*looking_back, *_spread(inside, count - len(looking_back), key, doubts)]
     return [_with_sides(first, second, key) for first, second in pairs]
 
 
-def _rankings(now: Groups, count: int, current: Round) -> list[Question]:
+def _rankings(now: Groups, count: int, current: Round, doubts: Doubts) -> list[Question]:
     """Return questions that each rank up to five responses of a prompt, in the order drawn for it."""
     key = current.key("ranking")
     chunks = {
         prompt: [chunk for start in range(0, len(group), RANKED) if len(chunk := group[start : start + RANKED]) > 2]
         for prompt, group in now.items()
     }
-    drawn = _spread(chunks, count, key)
+    drawn = _spread(chunks, count, key, doubts)
     shown = [sorted(chunk, key=lambda one: _draw(key, "shown", one.id)) for chunk in drawn]
     return [Question("ranking", chunk[0].prompt, tuple(one.id for one in chunk)) for chunk in shown]
 
 
-def _groups(responses: Sequence[Response], seed: int) -> dict[str, list[Response]]:
-    """Return the responses of each prompt, of equal texts the first, in the drawn order in which they are asked about.
+def _groups(responses: Sequence[Response], seed: int, doubts: Doubts) -> dict[str, list[Response]]:
+    """Return the responses of each prompt, of equal texts the first, in the order in which they are asked about.
 
-    The order is drawn with the round of the response, so that a later round finds first what was asked most.
+    Those of most doubt are first. Else it is drawn with the round of the response, so that a later round finds first
+    what was asked most.
     """
     texts: dict[str, dict[str, Response]] = {}
     for response in sorted(responses, key=lambda one: (one.sample, one.id)):
         texts.setdefault(response.prompt, {}).setdefault(response.text, response)
     return {
-        prompt: sorted(found.values(), key=lambda one: _draw(SamplingKey(seed, one.round, "ring"), one.id))
+        prompt: sorted(
+            found.values(),
+            key=lambda one: (-_doubt((one.id,), doubts), _draw(SamplingKey(seed, one.round, "ring"), one.id)),
+        )
         for prompt, found in texts.items()
     }
 
@@ -150,17 +171,24 @@ def _across(fresh: Sequence[Response], earlier: Sequence[Response]) -> list[tupl
     return [(fresh[one], earlier[two]) for one, two in places if fresh[one].text != earlier[two].text]
 
 
-def _spread(by_prompt: Mapping[str, Sequence[T]], count: int, key: SamplingKey) -> list[T]:
-    """Return up to `count` items: one of every prompt in a drawn order, then a second of every prompt, and so on."""
-    order = sorted(by_prompt, key=lambda prompt: _draw(key, prompt))
+def _spread(by_prompt: Mapping[str, Sequence[T]], count: int, key: SamplingKey, doubts: Doubts) -> list[T]:
+    """Return up to `count` items: one of every prompt, then a second of every prompt, and so on.
+
+    Prompts of most doubt are first, else their order is drawn.
+    """
+    order = sorted(by_prompt, key=lambda prompt: (-_doubt((prompt,), doubts), _draw(key, prompt)))
     passes = zip_longest(*(by_prompt[prompt] for prompt in order))
     return [item for one_pass in passes for item in one_pass if item is not None][:count]
 
 
-def _with_overlap(asked: Sequence[Question], raters: int, share: float, current: Round, split: Split) -> list[Ballot]:
-    """Return a ballot of each question, and as many as `raters` of a drawn share of them."""
-    key = current.key("overlap")
-    drawn = sorted(asked, key=lambda question: _draw(key, question.kind, *sorted(question.responses)))
+def _with_overlap(
+    asked: Sequence[Question], overlap: tuple[int, float], current: Round, split: Split, doubts: Doubts
+) -> list[Ballot]:
+    """Return a ballot of each question, and as many as the overlap's raters of its share: of most doubt, else drawn."""
+    key, (raters, share) = current.key("overlap"), overlap
+    drawn = sorted(
+        asked, key=lambda one: (-_doubt(one.responses, doubts), _draw(key, one.kind, *sorted(one.responses)))
+    )
     overlapping = int(share * len(drawn) + 0.5)
     copies = [raters if place < overlapping else 1 for place in range(len(drawn))]
     return [question.copy(copy, current, split) for question, n in zip(drawn, copies, strict=True) for copy in range(n)]
@@ -182,7 +210,8 @@ def ask_blind(
         for first, second in pairs
         if first.text != second.text and second.sample < settings.measuring.responses
     ]
-    ballots = _with_overlap(asked, settings.measuring.overlap, settings.asking.overlap_share, current, "held_out")
+    overlap = (settings.measuring.overlap, settings.asking.overlap_share)
+    ballots = _with_overlap(asked, overlap, current, "held_out", {})
     return tuple(sorted(ballots, key=lambda ballot: _draw(key, ballot.id)))
 
 

@@ -28,7 +28,8 @@ from expound.models.decoding import Asked, Drawn, Speaker, sample_responses
 from expound.models.head import head_of, logprobs_at, response_logprobs
 from expound.models.layout import Seen, look_over, predicted_states, read_responses, response_means
 from expound.models.loading import Loaded, prompt_ids
-from expound.models.members import Critic, LowRankVoice, PerceptronCritic, Voice, WholeVoice, whole_critic
+from expound.models.members import Critic, LowRankVoice, PerceptronCritic, Voice, WholeCritic, WholeVoice
+from expound.models.policy import text_of
 from expound.ppo.actor import Member, Prepared
 from expound.ppo.rollout import Rollouts, flat_index, micro_batches
 from expound.records import Conversation, Prompt, Response, SamplingKey
@@ -66,7 +67,7 @@ class BranchActor:
         self._voice: Voice
         self._critic: Critic
         if mode == "full":
-            self._voice, self._critic = WholeVoice(loaded.model), whole_critic(self._decoder)
+            self._voice, self._critic = WholeVoice(loaded.model), WholeCritic(self._decoder)
         else:
             self._voice = LowRankVoice(loaded.model, branch, live, generator)
             self._critic = PerceptronCritic(self._head.weight, generator)
@@ -136,6 +137,10 @@ class BranchActor:
         targets = rollouts.response_tokens[flat_index(rollouts, episodes)]
         return response_logprobs(states, targets, self._voice.head, rollouts.temperature)
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return a response's tokens as words."""
+        return text_of(self._loaded, tokens)
+
     def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
         """Return the value at each response token of some episodes [n], in their order; carries gradients."""
         return self._critic.values(prepared, episodes)
@@ -201,6 +206,11 @@ class BranchActor:
 def actor_for(loaded: Loaded, render: Render, ppo: PpoSettings, seed: int) -> BranchActor:
     """Return the actor that the settings describe. Errors: SettingsError."""
     return BranchActor(loaded, render, live_layers=ppo.live_layers, seed=seed, mode=ppo.mode)
+
+
+def live_of(ppo: PpoSettings, layers: int) -> int:
+    """Return how many layers learn of a model that has `layers`. Errors: SettingsError when it has fewer."""
+    return live_count(ppo.live_layers, layers) if ppo.mode == "branches" else layers
 
 
 def live_count(live_layers: LiveLayers, layers: int) -> int:

@@ -125,12 +125,11 @@ class BranchLearner:
         judged = [responses[example.response] for example in examples]
         actor = BranchActor(self._loaded, self._render, live_layers="third", seed=target.seed)
         readings = self._read(actor, prompts, responses)
-        features = np.stack([readings[response.id] for response in judged])
-        values = np.array([example.value for example in examples])
-        material = Material(features, values, tuple(example.prompt for example in examples))
+        values, names = np.array([one.value for one in examples]), tuple(one.prompt for one in examples)
+        material = Material(np.stack([readings[one.id] for one in judged]), values, names)
         heads = fit_heads(material, settings.members, target.seed)
         is_reference = [response.policy == self._loaded.identity for response in judged]
-        mean, sd = normaliser(heads, material.features, is_reference)
+        mean, sd, doubt = normaliser(heads, material.features, is_reference)
         accuracy, ground = left_out_accuracy(material, target.seed), self._ground()
         card = RewardCard(
             id=heads_id(heads, ground),
@@ -145,6 +144,7 @@ class BranchLearner:
             mean=mean,
             sd=sd,
             curve=learning_curve(material, target.seed),
+            doubt=doubt,
         )
         write_reward(target.folder, heads, card, ground)
         return card
@@ -189,6 +189,20 @@ class BranchLearner:
         )
         write_reward(target.folder, None, card, ground)
         return card
+
+    def doubts(
+        self, prompts: Mapping[str, Prompt], responses: Mapping[str, Response], reward: Path
+    ) -> Mapping[str, float]:
+        """Return the spread of the members of the fitted reward in that folder about each response.
+
+        What is read for it is kept for the next fit. Errors: ModelRefused.
+        """
+        _, heads = read_reward(reward, self._ground())
+        assert heads is not None, "a function has no members"
+        actor = BranchActor(self._loaded, self._render, live_layers="third", seed=0)
+        readings = self._read(actor, prompts, responses)
+        _, spread = predict(heads, np.stack(list(readings.values())))
+        return dict(zip(readings, spread.tolist(), strict=True))
 
     def _with_tokens(self, prompts: Mapping[str, Prompt], responses: Mapping[str, Response]) -> dict[str, Response]:
         """Return the responses, those of files with the tokens by which this model would have said them."""
@@ -244,7 +258,7 @@ class BranchLearner:
 
     def _prepare(self, task: TuneTask, reward: Path) -> tuple[TunePlan, Learning, CheckpointKeeper]:
         card, heads = read_reward(reward, self._ground())
-        normal = Normaliser(card.mean, card.sd)
+        normal = Normaliser(card.mean, card.sd, card.doubt)
         plan = TunePlan(task.round, tuple(task.prompts), task.sampling, task.ppo, normal)
         actor = actor_for(self._loaded, self._render, task.ppo, task.round.seed)
         for note in actor.notes:

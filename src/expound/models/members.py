@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter, functional
 from transformers import PreTrainedModel
 
-from expound.models.cut import branch_of, decoder_of, layers_of
+from expound.models.cut import decoder_of
 from expound.models.head import Head, head_of
 from expound.models.layout import predicted_states
 from expound.models.low_rank import make_low_rank, merge_into, merged_copy
@@ -82,7 +82,11 @@ class Critic(Protocol):
 
 
 class PerceptronCritic:
-    """A perceptron of 64 units on the reference's final states; it says 0 at the start."""
+    """A perceptron of 64 units on the reference's final states; it says 0 at the start.
+
+    Layers of its own over the reference's states, two or ten of them, predicted returns of the next update no better
+    at a hundred times the cost (docs/performance.md).
+    """
 
     def __init__(self, like: Tensor, generator: torch.Generator) -> None:
         """Draw its weights from the generator; `like` [anything, width] gives width, kind and device."""
@@ -105,42 +109,24 @@ class PerceptronCritic:
         return values.squeeze(-1)
 
 
-class DecoderCritic:
-    """Decoder layers of its own with a linear head; it says 0 at the start.
+class WholeCritic:
+    """A copy of the whole decoder with a linear head, as the papers have it; it says 0 at the start."""
 
-    Either a copy of the whole decoder, as the papers have it, or deltas on the last layers over the reference, whose
-    states below them are computed once for an update.
-    """
-
-    def __init__(self, layers: PreTrainedModel, learning: Mapping[str, Parameter], *, is_hosted: bool) -> None:
-        """Take the layers and what learns in them; hosted ones begin with `Prepared.host`, others with the tokens."""
-        self._layers, self._learning, self._is_hosted = layers, learning, is_hosted
-        like = next(layers.parameters())
-        self._head = nn.utils.skip_init(nn.Linear, layers.config.hidden_size, 1).to(like.device, like.dtype)
+    def __init__(self, decoder: PreTrainedModel) -> None:
+        """Begin as the decoder."""
+        self._decoder = copy.deepcopy(decoder).requires_grad_(requires_grad=True)
+        like = next(decoder.parameters())
+        self._head = nn.utils.skip_init(nn.Linear, decoder.config.hidden_size, 1).to(like.device, like.dtype)
         for part in self._head.parameters():
             nn.init.zeros_(part)
 
     def parameters(self) -> Mapping[str, Parameter]:
         """Return what learns."""
-        return {**self._learning, **{f"head.{name}": part for name, part in self._head.named_parameters()}}
+        head = {f"head.{name}": part for name, part in self._head.named_parameters()}
+        return {**dict(self._decoder.named_parameters()), **head}
 
     def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
         """Return the value at each response token of some episodes."""
-        inputs = prepared.host if self._is_hosted else prepared.rollouts.tokens
-        assert inputs is not None, "the actor prepares what its critic begins with"
-        states = predicted_states(self._layers, prepared.rollouts, episodes, inputs)
+        states = predicted_states(self._decoder, prepared.rollouts, episodes, prepared.rollouts.tokens)
         values: Tensor = self._head(states)
         return values.squeeze(-1)
-
-
-def whole_critic(decoder: PreTrainedModel) -> DecoderCritic:
-    """Return a copy of the whole decoder as a critic."""
-    layers = copy.deepcopy(decoder).requires_grad_(requires_grad=True)
-    return DecoderCritic(layers, dict(layers.named_parameters()), is_hosted=False)
-
-
-def hosted_critic(decoder: PreTrainedModel, first: int, generator: torch.Generator) -> DecoderCritic:
-    """Return deltas on the layers from `first` on, over the reference, as a critic."""
-    layers = branch_of(decoder, first)
-    learning = make_low_rank(layers, len(layers_of(layers)), first, generator)
-    return DecoderCritic(layers, learning, is_hosted=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from expound.models.branches import BranchActor, Render, actor_for, live_count
+from expound.models.branches import BranchActor, Render, actor_for, live_of
 from expound.models.cache import ROOM, new_cache
 from expound.models.cut import decoder_of, layers_of
 from expound.models.decoding import ROWS
@@ -23,7 +23,7 @@ from expound.ppo.sizes import first_episodes, unit
 from expound.ppo.tune import Clock, make_targets
 from expound.ppo.update import Steps, make_optimisers, run_update
 from expound.records import Prompt, Response, SamplingKey
-from expound.settings import Settings
+from expound.settings import PpoSettings, Settings
 from expound.statistics import keyed_generator
 
 NO_STEP = 1e-9  # a learning rate: what is timed changes nothing, so that no epoch is left out
@@ -49,8 +49,8 @@ class Tried:
 class Memory:
     """Bytes at the peak of a round.
 
-    `program` is the process before the model; `copies` are the live layers' second weights; `cache` are the keys and
-    values of responses that are sampled side by side; `activations` what an update holds.
+    `program` is the process before the model; `copies` what learns, or is merged to sample from; `cache` are the keys
+    and values of responses that are sampled side by side; `activations` what an update holds.
     """
 
     program: int
@@ -110,8 +110,6 @@ def memory(
     loaded: Loaded, render: Render, prompts: Sequence[Prompt], settings: Settings, tried: Tried, program: int
 ) -> Memory:
     """Return what a round holds at its peak, from the bytes a token that were found in the trial."""
-    layers = layers_of(decoder_of(loaded.model))
-    live = list(layers)[-live_count(settings.ppo.live_layers, len(layers)) :]
     sampling, longest = settings.sampling, max(len(prompt_ids(loaded, render(one), one.name, 0)) for one in prompts)
     width = loaded.model.get_input_embeddings().get_parameter("weight").shape[1]
     episodes = first_episodes(settings.ppo, sampling.responses_per_prompt)
@@ -121,10 +119,22 @@ def memory(
     return Memory(
         program=program,
         weights=_bytes(loaded.model),
-        copies=sum(map(_bytes, live)),
+        copies=_copies(loaded, settings.ppo),
         cache=int(ROWS * (longest + sampling.max_new_tokens + ROOM) * _cache_bytes(loaded)),
         activations=int(min(TOKEN_BUDGET, tokens) * tried.saved + kept),
     )
+
+
+def _copies(loaded: Loaded, ppo: PpoSettings) -> int:
+    """Return the bytes of weights that learn or are merged to sample from, with gradients and moments.
+
+    Deltas are few; a whole policy and its value have a gradient and two moments for each of their weights.
+    """
+    decoder = decoder_of(loaded.model)
+    if ppo.mode == "full":
+        return 4 * (_bytes(loaded.model) + _bytes(decoder))
+    layers = list(layers_of(decoder))
+    return sum(map(_bytes, layers[-live_of(ppo, len(layers)) :]))
 
 
 def _bytes(module: torch.nn.Module) -> int:

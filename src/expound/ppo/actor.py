@@ -36,7 +36,7 @@ class Prepared:
 
     `rollouts` carry the trunk activations; `reference_logprobs` and `old_logprobs` are flat [response tokens], episode
     by episode; `features` [response tokens, width] are the reference's final states that predict them, `last`
-    [episodes, width] those of the last tokens, `host` [tokens, width] what a critic's own layers begin with, or None.
+    [episodes, width] those of the last tokens.
     """
 
     rollouts: Rollouts
@@ -44,7 +44,6 @@ class Prepared:
     reference_logprobs: Tensor
     features: Tensor
     last: Tensor
-    host: Tensor | None = None
 
 
 class Actor(Protocol):
@@ -60,6 +59,9 @@ class Actor(Protocol):
 
     def logprobs(self, rollouts: Rollouts, episodes: Sequence[int]) -> Tensor:
         """Return the policy's of some episodes [n], in order, at the sampling temperature; they carry gradients."""
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return a response's tokens as words."""
 
     def values(self, prepared: Prepared, episodes: Sequence[int]) -> Tensor:
         """Return the value at each response token of some episodes, [n], in their order; carries gradients."""

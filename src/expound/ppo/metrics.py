@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+import torch
 from torch import Tensor
 
 from expound.ppo.actor import Prepared, RewardValues
@@ -18,6 +19,9 @@ MEANS = ("policy_loss", "value_loss", "clip_share", "policy_norm", "value_norm")
 REPEAT_RUN = 4
 """Tokens of a run that counts as repeated when it stood in the response before."""
 
+FEWEST_FINISHED = 16
+"""Finished responses below which nothing is said of reward and length."""
+
 
 @dataclass(frozen=True)
 class UpdateMetrics:
@@ -26,8 +30,9 @@ class UpdateMetrics:
     `reward` as the members' mean gives it, `z` as PPO maximises it, `doubt` the mean spread of the members; `kl` nats a
     response to the reference with its standard error, `k3` nats a token; `beta` the KL weight in force; `step_k3` nats
     a token between the policy that sampled and the one that learns, in the last epoch; `finished` and `repeated` are
-    shares, `length` tokens; `gap` the largest difference in a log-probability before the first step. Without a
-    value that is trained its loss is 0 and `explained_variance` no number.
+    shares, `length` tokens, `length_pull` the correlation of z with it; `gap` the largest difference in a
+    log-probability before the first step; `cut_short` says that steps too large ended the epochs early. Without a value
+    that is trained its loss is 0 and `explained_variance` no number.
     """
 
     update: int
@@ -50,12 +55,14 @@ class UpdateMetrics:
     finished: float
     length: float
     length_sd: float
+    length_pull: float
     repeated: float
     policy_norm: float
     value_norm: float
     gap: float
     optimiser_steps: int
     epochs: int
+    cut_short: bool
     broken: bool
 
 
@@ -89,10 +96,12 @@ def update_metrics(
         finished=float(rollouts.finished.float().mean()),
         length=float(lengths.mean()),
         length_sd=_spread(lengths),
-        repeated=repeated_share(rollouts),
+        length_pull=length_pull(z, rollouts),
+        repeated=_mean(repeated_shares(rollouts)),
         gap=stats.steps[0].gap,
         optimiser_steps=len(stats.steps) - stats.broken,
         epochs=stats.epochs,
+        cut_short=stats.cut_short,
         broken=stats.broken,
         **means,
     )
@@ -109,14 +118,34 @@ def explained_variance(values: Tensor, returns: Tensor) -> float:
     return 1.0 - float((returns - values).var(correction=0)) / variance if variance > 0 else math.nan
 
 
-def repeated_share(rollouts: Rollouts, run: int = REPEAT_RUN) -> float:
-    """Return the mean share of runs of `run` tokens that stood in their response before; too short counts as 0."""
+def length_pull(z: Tensor, rollouts: Rollouts) -> float:
+    """Return the correlation of reward and length over the finished responses, NaN where it is not known.
+
+    Cut responses are the longest and are punished for that, whatever the reward has learnt.
+    """
+    pair = torch.stack([z.cpu(), rollouts.response_lengths.cpu().float()])[:, rollouts.finished.cpu()]
+    return float(pair.corrcoef()[0, 1]) if pair.shape[1] >= FEWEST_FINISHED else math.nan
+
+
+def repeated_shares(rollouts: Rollouts, run: int = REPEAT_RUN) -> list[float]:
+    """Return for each response the share of runs of `run` tokens that stood in it before; too short counts as 0."""
     shares = []
-    for end, length in zip(rollouts.starts[1:].tolist(), rollouts.response_lengths.tolist(), strict=True):
-        tokens = rollouts.tokens[end - length : end].tolist()
+    for tokens in said(rollouts):
         runs = list(zip(*(tokens[start:] for start in range(run)), strict=False))
         shares.append(1.0 - len(set(runs)) / len(runs) if runs else 0.0)
-    return _mean(shares)
+    return shares
+
+
+def most_repeating(rollouts: Rollouts, count: int) -> list[list[int]]:
+    """Return the tokens of the responses that repeat themselves most, the worst first."""
+    shares, tokens = repeated_shares(rollouts), said(rollouts)
+    worst = sorted(range(len(shares)), key=lambda episode: -shares[episode])
+    return [tokens[episode] for episode in worst[:count]]
+
+
+def said(rollouts: Rollouts) -> list[list[int]]:
+    """Return the response tokens of each episode."""
+    return [part.tolist() for part in rollouts.response_tokens.split(rollouts.response_lengths.tolist())]
 
 
 def _spread(values: Tensor) -> float:

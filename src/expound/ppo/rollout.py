@@ -75,10 +75,14 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Mean and spread of the reward over responses of the reference; fixed when the reward is fitted."""
+    """Mean and spread of the reward over responses of the reference; fixed when the reward is fitted.
+
+    `doubt` is the mean spread of its members over the same responses, 0 for a single one.
+    """
 
     mean: float
     sd: float
+    doubt: float = 0.0
 
 
 def is_response(lengths: Tensor) -> Tensor:

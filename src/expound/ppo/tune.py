@@ -17,8 +17,8 @@ from expound.errors import ModelRefused, TrainingStopped
 from expound.ports import Progress
 from expound.ppo.actor import Actor, Prepared, RewardValues, TokenReward
 from expound.ppo.advantages import gae, grpo, rloo, whiten
-from expound.ppo.alarms import WINDOW, find_alarms, is_drifting
-from expound.ppo.metrics import UpdateMetrics, update_metrics
+from expound.ppo.alarms import WINDOW, Ground, find_alarms, is_quiet
+from expound.ppo.metrics import UpdateMetrics, most_repeating, update_metrics
 from expound.ppo.order import PromptOrder
 from expound.ppo.penalty import auto_target, next_weight
 from expound.ppo.rollout import (
@@ -41,6 +41,9 @@ from expound.statistics import keyed_generator
 AUTO_LEARNING_RATES = {"branches": 2e-4, "lora": 2e-4, "full": 3e-6}
 FINAL_RATE = 0.3
 """Share of the learning rate that the last update of a round still has; zero would waste the last of few updates."""
+
+REPEATING_SHOWN = 3
+"""Responses that the line of an update holds when they repeat themselves."""
 
 WARM_UP_STEPS = 60
 """Steps of the value alone on the first episodes of a round, before anything else learns from it."""
@@ -91,9 +94,10 @@ class TuneState:
     """Where a round's tuning stands, between two updates, beside the tensors of actor and optimisers.
 
     `update` updates are done; `quiet` is how many were done when the last policy that gave no cause for concern
-    sampled; `window` are the last updates that alarms look back on. `sizes` are chosen once, behind the first update,
-    so that a resumed tuning keeps them whatever its machine is like. Without any one of these a resumed tuning would
-    end elsewhere; what follows from the round or from `update`, such as the learning rate, is not here.
+    sampled; `first` is the round's first update and `window` are the last ones, which alarms look back on. `sizes` are
+    chosen once, behind the first update, so that a resumed tuning keeps them whatever its machine is like. Without any
+    one of these a resumed tuning would end elsewhere; what follows from the round or from `update`, such as the
+    learning rate, is not here.
     """
 
     order: PromptOrder
@@ -101,6 +105,7 @@ class TuneState:
     update: int = 0
     kl_target: float | None = None
     quiet: int = 0
+    first: UpdateMetrics | None = None
     window: tuple[UpdateMetrics, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     sizes: Sizes | None = None
@@ -206,7 +211,10 @@ def one_update(learning: Learning, plan: TunePlan, state: TuneState) -> tuple[Tu
     state, new = _advance(state, plan, order, metrics)
     sizes = state.sizes or plan.sizes(sum(seconds.values()))
     assert sizes is not None
-    told = {"updates": sizes.updates, "flat_groups": targets.flat_groups, "alarms": [alarm.name for alarm in new]}
+    alarms = [alarm.name for alarm in new]
+    told: dict[str, Metric] = {"updates": sizes.updates, "flat_groups": targets.flat_groups, "alarms": alarms}
+    if "repeats" in alarms:
+        told["repeating"] = [learning.actor.text(tokens) for tokens in most_repeating(rollouts, REPEATING_SHOWN)]
     parts = {f"part_{name}": mean for name, mean in raw.parts.items()}
     return replace(state, sizes=sizes), {**_finite(metrics), **seconds, **parts, **told}
 
@@ -312,7 +320,8 @@ def _advance(
     if target is None:
         target = auto_target(metrics.length) if plan.ppo.kl_target == "auto" else plan.ppo.kl_target
     window = (*state.window, metrics)[-WINDOW:]
-    new = find_alarms(window, target)
+    ground = Ground(target, state.first or metrics, plan.normaliser.doubt)
+    new = find_alarms(window, ground)
     known = tuple(alarm for alarm in state.alarms if alarm.name not in {alarm.name for alarm in new})
     after = replace(
         state,
@@ -320,7 +329,8 @@ def _advance(
         kl_weight=next_weight(state.kl_weight, metrics.kl, target),
         update=metrics.update,
         kl_target=target,
-        quiet=state.quiet if is_drifting(metrics, target) else state.update,
+        quiet=state.update if is_quiet(metrics, ground) else state.quiet,
+        first=ground.first,
         window=window,
         alarms=known + new,
     )

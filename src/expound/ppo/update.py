@@ -110,11 +110,13 @@ class StepStats:
 class UpdateStats:
     """All optimiser steps of an update in order, and the epochs begun.
 
-    `broken` is True when losses or gradients of the last step were no numbers; it was not taken.
+    `cut_short` is True when a step KL ended them before the last one; `broken` when losses or gradients of the last
+    step were no numbers: it was not taken.
     """
 
     steps: tuple[StepStats, ...]
     epochs: int
+    cut_short: bool = False
     broken: bool = False
 
 
@@ -145,7 +147,7 @@ def run_update(
                 return UpdateStats(tuple(taken), epoch + 1, broken=True)
         if float(np.mean([step.step_kl for step in taken[-steps.minibatches :]])) > steps.max_kl:
             break
-    return UpdateStats(tuple(taken), epoch + 1)
+    return UpdateStats(tuple(taken), epoch + 1, cut_short=epoch + 1 < steps.epochs)
 
 
 def accumulate(

@@ -148,17 +148,19 @@ def accuracy_of(counted: Iterable[Counted]) -> PairAccuracy:
     return PairAccuracy(right / pairs, max(0.0, min(low, wide[0])), min(1.0, max(high, wide[1])), pairs)
 
 
-def normaliser(heads: Heads, features: Floats, is_reference: Sequence[bool]) -> tuple[float, float]:
-    """Return mean and spread of the reward over the reference's judged responses, or over all if they are few.
+def normaliser(heads: Heads, features: Floats, is_reference: Sequence[bool]) -> tuple[float, float, float]:
+    """Return mean and spread of the reward, and the mean spread of its members.
+
+    They are over the reference's judged responses, or over all if those are few.
 
     Errors: NothingToLearn when the reward is the same for all.
     """
-    mean, _ = predict(heads, features)
-    chosen = mean[np.array(is_reference)] if sum(is_reference) >= MIN_REFERENCE else mean
-    center, spread = float(chosen.mean()), float(chosen.std())
+    chosen = features[np.array(is_reference)] if sum(is_reference) >= MIN_REFERENCE else features
+    mean, doubt = predict(heads, chosen)
+    center, spread = float(mean.mean()), float(mean.std())
     if not spread > CONSTANT_REWARD:
         raise NothingToLearn(
             "The fitted reward is the same for all responses.",
             "Run again: the next round asks more.",
         )
-    return center, spread
+    return center, spread, float(doubt.mean())
