@@ -31,7 +31,7 @@ from tests.support.tiny import tiny_gpt2, tiny_llama
 NODES, GOAL, LONGEST = 16, 0, 8
 NUMBERS, REACH = 32, 4
 LAYERS, WIDTH, LESSONS = 3, 48, 300
-UPDATES = 40
+UPDATES = 30
 BUILDERS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
 
 Score = Callable[[int, Sequence[int]], float]
@@ -188,11 +188,14 @@ class Unkept:
 
 def learnt(task: Task, seed: int, mode: str, **ppo: object) -> tuple[float, float]:
     """Return the mean score of the reference and of the tuned policy, of responses that nothing was learnt from."""
-    settings = {"mode": mode, "updates": UPDATES, "episodes": 64, "epochs": 4, "minibatches": 2, "kl_target": 0} | ppo
+    settings = {"mode": mode, "updates": UPDATES, "epochs": 4, "minibatches": 2, "kl_target": 0} | ppo
     if mode == "branches":
         settings["live_layers"] = LAYERS - 1
+    episodes = len(task.prompts) * task.sampling.responses_per_prompt  # every prompt in every update
     rate = 1e-3 if mode == "full" else 2e-3
-    ppo_settings = PpoSettings.model_validate({**settings, "learning_rate": rate, "kl_weight": 0.01})
+    ppo_settings = PpoSettings.model_validate(
+        {**settings, "episodes": episodes, "learning_rate": rate, "kl_weight": 0.01}
+    )
     plan = TunePlan(Round(1, seed, "{}", ""), task.prompts, task.sampling, ppo_settings, Normaliser(1.0, 0.3))
     actor = actor_for(task.loaded, render, plan.ppo, seed)
     key = SamplingKey(seed, 1, "outcome")
