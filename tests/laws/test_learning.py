@@ -6,8 +6,7 @@ The first is after the random walks of trlX, the second after the increasing num
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -22,7 +21,7 @@ from expound.models.branches import actor_for
 from expound.models.loading import Loaded
 from expound.ppo.actor import Prepared, RewardValues
 from expound.ppo.rollout import Normaliser, Rollouts
-from expound.ppo.tune import Learning, Metric, TunePlan, TuneState, begin, tune
+from expound.ppo.tune import Learning, TunePlan, begin, one_update
 from expound.ppo.update import make_optimisers
 from expound.records import Conversation, Prompt, Round, SamplingKey, Text
 from expound.settings import PpoSettings, SamplingSettings
@@ -31,7 +30,7 @@ from tests.support.tiny import tiny_gpt2, tiny_llama
 NODES, GOAL, LONGEST = 16, 0, 8
 NUMBERS, REACH = 32, 4
 LAYERS, WIDTH, LESSONS = 3, 48, 300
-UPDATES = 40
+UPDATES = 30
 BUILDERS = {"gpt2": tiny_gpt2, "llama": tiny_llama}
 
 Score = Callable[[int, Sequence[int]], float]
@@ -169,35 +168,34 @@ def rising_task(kind: str, seed: int) -> Task:
 # --- learning -----------------------------------------------------------------------------------------------------
 
 
-class Unkept:
-    """A keeper that keeps nothing, and progress that shows none."""
-
-    def line(self, update: int, metrics: Mapping[str, Metric]) -> None:
-        pass
-
-    def checkpoint(self, state: TuneState) -> None:
-        pass
-
-    def say(self, line: str) -> None:
-        pass
-
-    @contextmanager
-    def bar(self, what: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
-        yield lambda steps=1, note="": None
-
-
 def learnt(task: Task, seed: int, mode: str, **ppo: object) -> tuple[float, float]:
-    """Return the mean score of the reference and of the tuned policy, of responses that nothing was learnt from."""
-    settings = {"mode": mode, "updates": UPDATES, "episodes": 64, "epochs": 4, "minibatches": 2, "kl_target": 0} | ppo
-    if mode == "branches":
-        settings["live_layers"] = LAYERS - 1
-    rate = 1e-3 if mode == "full" else 2e-3
-    ppo_settings = PpoSettings.model_validate({**settings, "learning_rate": rate, "kl_weight": 0.01})
-    plan = TunePlan(Round(1, seed, "{}", ""), task.prompts, task.sampling, ppo_settings, Normaliser(1.0, 0.3))
+    """Return the mean score of the reference and of the tuned policy, of responses that nothing was learnt from.
+
+    Alarms are not heeded: walks that become shortest become shorter, which is one.
+    """
+    settings: dict[str, object] = {
+        "mode": mode,
+        "live_layers": LAYERS - 1 if mode == "branches" else "third",
+        "updates": UPDATES,
+        "episodes": len(task.prompts) * task.sampling.responses_per_prompt,  # every prompt in every update
+        "minibatches": 2,
+        "learning_rate": 1e-3 if mode == "full" else 2e-3,
+        "kl_weight": 0.01,
+        "kl_target": 0,
+    }
+    plan = TunePlan(
+        Round(1, seed, "{}", ""),
+        task.prompts,
+        task.sampling,
+        PpoSettings.model_validate(settings | ppo),
+        Normaliser(1.0, 0.3),
+    )
     actor = actor_for(task.loaded, render, plan.ppo, seed)
     key = SamplingKey(seed, 1, "outcome")
     before = task.scores(actor.sample(task.prompts, 32, task.sampling, key)).mean()
-    tune(Learning(actor, make_optimisers(actor, plan.rate(1)), task), plan, begin(plan), Unkept(), Unkept())
+    learning, state = Learning(actor, make_optimisers(actor, plan.rate(1)), task), begin(plan)
+    for _ in range(UPDATES):
+        state, _ = one_update(learning, plan, state)
     after = task.scores(actor.sample(task.prompts, 32, task.sampling, key)).mean()
     return float(before), float(after)
 
@@ -210,12 +208,6 @@ def test_the_best_answers_are_known() -> None:
     assert score(4, [3, 2, 0]) == pytest.approx(6 / 7)
     assert (score(4, [0]), score(4, [3, 2])) == (0.0, 0.0), "a jump; not there yet"
     assert (rising_score(3, [4, 6, 7, 31]), rising_score(3, [4, 6, 6, 31]), rising_score(3, [3, 4])) == (1.0, 0.5, 0.0)
-
-
-def test_walks_become_shortest() -> None:
-    before, after = learnt(graph_task("llama", 0), 0, "branches", updates=20)
-    assert before < 0.5
-    assert after >= 0.9
 
 
 @pytest.mark.slow

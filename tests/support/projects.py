@@ -127,6 +127,6 @@ def make_learning_project(folder: Path, seed: int = 0) -> Path:
     model = save_tiny(folder.parent / f"{folder.name}-model", sharpness=4.0)
     make_project(folder, model, Shape(panel="people", updates=16, episodes=32, seed=seed))
     settings = folder / "project.toml"
-    text = settings.read_text(encoding="utf-8").replace("learning_rate = 1e-3", "learning_rate = 4e-3\nkl_target = 6")
+    text = settings.read_text(encoding="utf-8").replace("learning_rate = 1e-3", "learning_rate = 2e-3\nkl_target = 6")
     settings.write_text(text.replace("epochs = 2", "epochs = 4"), encoding="utf-8")
     return folder
