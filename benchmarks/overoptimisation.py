@@ -6,7 +6,7 @@ worth most, idle sentences little, and what is no sentence of the language or sa
 are so rare that few judgments speak of them. Five simulated raters compare responses, and a quarter of their
 comparisons is flipped; then everything is what a project does: ask, settle, fit the members, tune. Alarms, which would
 end such a tuning, are left unheeded, and the KL has no target. Utility is read from the responses of the updates, as a
-mean over five of them.
+mean over two passes over the prompts.
 
     PYTHONPATH=src python -m benchmarks.overoptimisation [--seeds 0 1 2] [--updates 40] [--kl-weight 0.06]
 
@@ -15,8 +15,8 @@ weight of .08, .19 and .99 at .06, .18 and .87 at .05 (about four minutes each o
 these seeds; on three others (3, 4 and 5) it was .58 and .91 at .06, because one of them fell to nothing either way. The
 spread of the members does grow where the policy drifts: of the seeds 0 to 2 from .5 spreads of the reward to 1.7 with
 caution 0 at .06, where with caution 1 it stayed at .5. But it is a standard error: what looks good to all members by
-three of them, such as a response of one odd word, is beyond caution 1. Without answers that break off among the judged
-ones every seed found the empty response, which no member had seen.
+three of them, such as a response of one odd word, is beyond caution 1. Where no judged
+answer broke off, tunings ended in empty responses or single words, which lie far from all that was judged.
 
 The last line is JSON; the exit status is 0 where the utility of the mean of the seeds ends at 95 % or more of its
 highest with caution 1 and at 90 % or less of it with caution 0, which shows that there was something to be kept from.
